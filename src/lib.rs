@@ -1,0 +1,2 @@
+//! Who's online.
+pub mod presence;

@@ -1,0 +1,220 @@
+//! Names and places as they come from outside, each parsed once at the border.
+//!
+//! Past this module nobody asks again whether an id is too long: a value of these types is sound.
+//! Bounds are in bytes of UTF-8, as the public interface states them.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Why a text was not taken: what it was meant to be, and the rule that it broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    what: &'static str,
+    rule: String,
+}
+
+impl Invalid {
+    /// A refusal of `what`, with the rule as the end of a sentence that begins with "must".
+    pub fn new(what: &'static str, rule: impl Into<String>) -> Self {
+        Self { what, rule: rule.into() }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} must {}", self.what, self.rule)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Defines a text type with its bounds in bytes; control characters are never allowed, as they have no place in a
+/// name and break headers and logs.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $min:literal..=$max:literal $(, $rule:literal => $check:expr)?) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The most bytes it may have.
+            pub const MAX: usize = $max;
+
+            /// Parses it, or says what rule was broken.
+            pub fn parse(text: impl Into<String>) -> Result<Self, Invalid> {
+                let text: String = text.into();
+                if !($min..=$max).contains(&text.len()) {
+                    return Err(Invalid::new($what, format!("have {} to {} bytes; it has {}", $min, $max, text.len())));
+                }
+                if text.chars().any(char::is_control) {
+                    return Err(Invalid::new($what, "not contain control characters"));
+                }
+                $(
+                    let check: fn(&str) -> bool = $check;
+                    if !check(&text) {
+                        return Err(Invalid::new($what, $rule));
+                    }
+                )?
+                Ok(Self(text.into_boxed_str()))
+            }
+
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Invalid;
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                Self::parse(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> String {
+                text.0.into()
+            }
+        }
+    };
+}
+
+text!(
+    /// What the site's application calls a user.
+    UserId,
+    "a user id",
+    1..=128
+);
+text!(
+    /// What people call a user.
+    Name,
+    "a name",
+    1..=128
+);
+text!(
+    /// A picture of a user: an `https:` URL or a path on the site.
+    Avatar, "an avatar", 1..=512,
+    "be an https: URL or a path that starts with /" => |text| text.starts_with("https://") || text.starts_with('/')
+);
+text!(
+    /// A page's path, without its query, which may hold what is nobody else's business.
+    PagePath, "a path", 1..=512, "start with / and have no ? or #" => |text| text.starts_with('/') && !text.contains(['?', '#'])
+);
+text!(
+    /// A page's title.
+    Title,
+    "a title",
+    1..=256
+);
+text!(
+    /// What a page is about, as `user:sally`.
+    Topic,
+    "a topic",
+    1..=128
+);
+text!(
+    /// What a page calls itself, so that a user's tabs can be told apart.
+    TabName,
+    "a tab",
+    1..=64
+);
+text!(
+    /// Whose presence is kept: a host name, or what `SITE` says.
+    SiteName,
+    "a site",
+    1..=253
+);
+
+impl PagePath {
+    /// From what a page reports of itself: its query and fragment, if any, are dropped after the length was checked.
+    pub fn reported(text: &str) -> Result<Self, Invalid> {
+        if text.len() > Self::MAX {
+            return Self::parse(text);
+        }
+        Self::parse(text.split(['?', '#']).next().unwrap_or_default())
+    }
+}
+
+/// A tab as the core knows it: a digest of its name, which only has to differ among one member's few tabs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TabId(pub u32);
+
+/// A guest or a bot as the core knows it: a keyed digest, from which no address can be had back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GuestKey(pub u64);
+
+impl fmt::Display for GuestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "g_{:016x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_user_id_has_1_to_128_bytes() {
+        assert!(UserId::parse("s").is_ok());
+        assert!(UserId::parse("é".repeat(64)).is_ok());
+        assert_eq!(UserId::parse("").unwrap_err().to_string(), "a user id must have 1 to 128 bytes; it has 0");
+        assert_eq!(
+            UserId::parse("é".repeat(65)).unwrap_err().to_string(),
+            "a user id must have 1 to 128 bytes; it has 130"
+        );
+    }
+
+    #[test]
+    fn a_name_may_be_128_bytes_of_emoji() {
+        let name = "🏄".repeat(32);
+        assert_eq!(name.len(), 128);
+        assert_eq!(Name::parse(name.clone()).unwrap().as_str(), name);
+    }
+
+    #[test]
+    fn control_characters_are_refused() {
+        for bad in ["a\0b", "a\nb", "a\u{7f}b", "a\u{85}b"] {
+            assert_eq!(UserId::parse(bad).unwrap_err().to_string(), "a user id must not contain control characters");
+        }
+    }
+
+    #[test]
+    fn a_path_starts_with_a_slash_and_holds_no_query() {
+        assert!(PagePath::parse("/forum/42").is_ok());
+        for bad in ["forum", "", "/a?token=1", "/a#b", "https://example.com/"] {
+            assert!(PagePath::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_reported_path_loses_its_query() {
+        assert_eq!(PagePath::reported("/a?token=1#b").unwrap().as_str(), "/a");
+        assert!(PagePath::reported(&format!("/a?{}", "x".repeat(512))).is_err());
+        assert!(PagePath::reported("?a").is_err());
+    }
+
+    #[test]
+    fn an_avatar_is_https_or_a_path() {
+        for (text, good) in [
+            ("https://example.com/a.png", true),
+            ("/a.png", true),
+            ("http://example.com/a.png", false),
+            ("javascript:alert(1)", false),
+            ("data:image/png;base64,", false),
+        ] {
+            assert_eq!(Avatar::parse(text).is_ok(), good, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_parsed_is_kept_as_it_was(text in ".{0,200}") {
+            if let Ok(id) = UserId::parse(text.clone()) {
+                prop_assert_eq!(id.as_str(), text.as_str());
+                prop_assert!((1..=128).contains(&id.as_str().len()));
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Who is online: a member, what is known of them, and what is reported of them.
+
+use super::id::{Avatar, GuestKey, Name, PagePath, TabId, Title, Topic, UserId};
+use super::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What sort of visitor a member is. Each sort is counted apart; bots are in no total.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// Signed in.
+    User,
+    /// Not signed in.
+    Guest,
+    /// A crawler, a feed reader, a script.
+    Bot,
+}
+
+/// Whether somebody is looking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Here, and looking.
+    #[default]
+    Online,
+    /// Here, but the page is hidden or untouched.
+    Away,
+}
+
+/// Which member is meant. One visitor has one key at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MemberKey {
+    /// A user, by the site's own id.
+    User(UserId),
+    /// A guest, by a digest that changes every day.
+    Guest(GuestKey),
+    /// A bot, by the same digest.
+    Bot(GuestKey),
+}
+
+impl MemberKey {
+    /// The sort of member it names.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::User(_) => Kind::User,
+            Self::Guest(_) => Kind::Guest,
+            Self::Bot(_) => Kind::Bot,
+        }
+    }
+}
+
+/// How a user wants to be shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Profile {
+    /// Shown in place of the id.
+    pub name: Option<Name>,
+    /// A picture.
+    pub avatar: Option<Avatar>,
+    /// Counted as a guest and named nowhere.
+    pub invisible: bool,
+}
+
+/// A page and what it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The page's path.
+    pub path: PagePath,
+    /// Its title, where the page told it.
+    pub title: Option<Title>,
+    /// What it is about, where the page told it.
+    pub topic: Option<Topic>,
+}
+
+/// One thing that happened, as it is reported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Signal {
+    /// Somebody was seen.
+    Touch(Touch),
+    /// A page was closed: a hint, as the same visitor may be opening the next one.
+    Leave {
+        /// Whose page.
+        key: MemberKey,
+        /// Which of their tabs; all of them if it is not told.
+        tab: Option<TabId>,
+    },
+    /// A user signed out and is gone at once.
+    SignOut(UserId),
+}
+
+/// Somebody was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touch {
+    /// Who.
+    pub key: MemberKey,
+    /// Who this visitor was until now: the guest who signs in, the guest of yesterday's salt. That member is gone
+    /// with this touch, so nobody counts twice.
+    pub was: Option<GuestKey>,
+    /// How they want to be shown; `None` leaves it as it is.
+    pub profile: Option<Profile>,
+    /// Where they are; `None` leaves it as it is.
+    pub place: Option<Place>,
+    /// The tab that reports.
+    pub tab: Option<TabId>,
+    /// Whether they are looking.
+    pub state: State,
+}
+
+/// A user who is no longer online: what `last_seen` keeps of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Who.
+    pub user: UserId,
+    /// When they were last touched.
+    pub last_seen: Timestamp,
+    /// How they were shown.
+    pub profile: Profile,
+    /// Where they were.
+    pub place: Option<Place>,
+}

@@ -1,0 +1,14 @@
+//! The core: who is online, and since when, and where.
+//!
+//! Pure and deterministic. It has no clock, no randomness, no I/O and no platform type: time comes in as an argument,
+//! what must be stored goes out as bytes, and the next deadline is a return value. It must not know of HTTP.
+
+pub mod id;
+pub mod member;
+mod places;
+pub mod record;
+pub mod recorder;
+pub mod ring;
+mod roster;
+pub mod site;
+pub mod time;

@@ -1,0 +1,178 @@
+//! The places where members are, each kept once however many are there.
+
+use super::member::Place;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+
+/// A place that is kept. Valid as long as somebody holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlaceId(u32);
+
+#[derive(Debug)]
+struct Kept {
+    place: Place,
+    /// How many members and tabs hold it.
+    held: u32,
+    /// How many users and guests are here now.
+    here: u32,
+}
+
+/// How many people are on a page.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PageCount<'a> {
+    /// The page, with the title that most of them see.
+    pub place: &'a Place,
+    /// Users and guests there.
+    pub total: usize,
+}
+
+#[derive(Debug, Default)]
+pub struct Places {
+    kept: Vec<Option<Kept>>,
+    free: Vec<PlaceId>,
+    index: HashTable<PlaceId>,
+    hasher: FixedState,
+}
+
+impl Places {
+    pub fn get(&self, id: PlaceId) -> Option<&Place> {
+        Some(&self.kept.get(id.0 as usize)?.as_ref()?.place)
+    }
+
+    /// Holds a place once more, keeping it if it is new.
+    pub fn hold(&mut self, place: Place) -> PlaceId {
+        let hash = self.hasher.hash_one(&place);
+        let found = self.index.find(hash, |&id| self.get(id) == Some(&place)).copied();
+        if let Some(id) = found {
+            self.hold_again(id);
+            return id;
+        }
+        let kept = Some(Kept { place, held: 1, here: 0 });
+        let id = match self.free.pop() {
+            Some(id) => {
+                if let Some(slot) = self.kept.get_mut(id.0 as usize) {
+                    *slot = kept;
+                }
+                id
+            }
+            None => {
+                self.kept.push(kept);
+                PlaceId(self.kept.len() as u32 - 1)
+            }
+        };
+        let (kept, hasher) = (&self.kept, &self.hasher);
+        self.index.insert_unique(hash, id, |&id| {
+            let kept = kept.get(id.0 as usize).and_then(Option::as_ref);
+            kept.map_or(0, |kept| hasher.hash_one(&kept.place))
+        });
+        id
+    }
+
+    /// Holds a kept place once more.
+    pub fn hold_again(&mut self, id: PlaceId) {
+        if let Some(kept) = self.kept_mut(id) {
+            kept.held += 1;
+        }
+    }
+
+    /// Lets go of a place, and forgets it when nobody holds it any more.
+    pub fn release(&mut self, id: PlaceId) {
+        let Some(kept) = self.kept_mut(id) else { return };
+        kept.held = kept.held.saturating_sub(1);
+        if kept.held > 0 {
+            return;
+        }
+        let hash = self.get(id).map(|place| self.hasher.hash_one(place)).unwrap_or_default();
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
+            entry.remove();
+        }
+        if let Some(slot) = self.kept.get_mut(id.0 as usize) {
+            *slot = None;
+        }
+        self.free.push(id);
+    }
+
+    /// Somebody arrived.
+    pub fn enter(&mut self, id: PlaceId) {
+        if let Some(kept) = self.kept_mut(id) {
+            kept.here += 1;
+        }
+    }
+
+    /// Somebody went away.
+    pub fn exit(&mut self, id: PlaceId) {
+        if let Some(kept) = self.kept_mut(id) {
+            kept.here = kept.here.saturating_sub(1);
+        }
+    }
+
+    /// Pages with people on them, most first, then by path. Costs as much as there are places.
+    pub fn pages(&self, limit: usize) -> Vec<PageCount<'_>> {
+        let mut by_path: BTreeMap<&str, (u32, PageCount<'_>)> = BTreeMap::new();
+        for kept in self.kept.iter().flatten().filter(|kept| kept.here > 0) {
+            let here = kept.here as usize;
+            by_path
+                .entry(kept.place.path.as_str())
+                .and_modify(|(most, page)| {
+                    page.total += here;
+                    let titled = (kept.place.title.is_some(), kept.here) > (page.place.title.is_some(), *most);
+                    if titled {
+                        (*most, page.place) = (kept.here, &kept.place);
+                    }
+                })
+                .or_insert((kept.here, PageCount { place: &kept.place, total: here }));
+        }
+        let mut pages: Vec<_> = by_path.into_values().map(|(_, page)| page).collect();
+        pages.sort_by_key(|page| std::cmp::Reverse(page.total));
+        pages.truncate(limit);
+        pages
+    }
+
+    fn kept_mut(&mut self, id: PlaceId) -> Option<&mut Kept> {
+        self.kept.get_mut(id.0 as usize)?.as_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::id::{PagePath, Title};
+
+    fn place(path: &str, title: Option<&str>) -> Place {
+        let title = title.map(|title| Title::parse(title).unwrap());
+        Place { path: PagePath::parse(path).unwrap(), title, topic: None }
+    }
+
+    #[test]
+    fn a_place_is_kept_once_and_forgotten_with_its_last_holder() {
+        let mut places = Places::default();
+        let first = places.hold(place("/a", None));
+        assert_eq!(places.hold(place("/a", None)), first);
+        let other = places.hold(place("/b", None));
+        assert_ne!(other, first);
+        places.release(first);
+        assert!(places.get(first).is_some());
+        places.release(first);
+        assert!(places.get(first).is_none());
+        assert_eq!(places.hold(place("/c", None)), first, "its room is used again");
+    }
+
+    #[test]
+    fn pages_merge_titles_and_count_most_first() {
+        let mut places = Places::default();
+        for (path, title, here) in
+            [("/a", None, 3), ("/a", Some("A"), 1), ("/b", Some("B"), 2), ("/b", Some("New B"), 3), ("/c", None, 1)]
+        {
+            let id = places.hold(place(path, title));
+            (0..here).for_each(|_| places.enter(id));
+        }
+        let pages = places.pages(2);
+        let told: Vec<_> = pages
+            .iter()
+            .map(|page| (page.place.path.as_str(), page.place.title.as_ref().map(Title::as_str), page.total))
+            .collect();
+        assert_eq!(told, [("/b", Some("New B"), 5), ("/a", Some("A"), 4)]);
+    }
+}

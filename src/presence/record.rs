@@ -1,0 +1,184 @@
+//! The stored form of a batch: what each member it touched has become, and who is gone.
+//!
+//! A batch says all there is to say of a member, so whoever is online is told in full by the batches of the last
+//! window and older ones are never needed. The first byte is the version of the form; a form, once released, is
+//! never changed: a new one gets a new number, and the old ones stay readable.
+
+use super::id::{Invalid, TabId};
+use super::member::{MemberKey, Place, Profile, State};
+use super::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+const VERSION: u8 = 1;
+
+/// A batch as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    /// When it was written.
+    pub written: Timestamp,
+    /// How far the clock had come, where it was put back since the batch before.
+    pub rewound_from: Option<Timestamp>,
+    /// The version of the site that it led to.
+    pub version: u64,
+    /// The number of the last signal in it.
+    pub seq: u64,
+    /// The peak as it stood then.
+    pub peak: Option<Peak>,
+    /// Members who were gone at once: signed out, or known under another key since.
+    pub gone: Vec<MemberKey>,
+    /// The places that the members below name by number.
+    pub places: Vec<Place>,
+    /// What the members it touched have become, in the order of their last signal.
+    pub members: Vec<Record>,
+}
+
+/// The most that were ever online at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peak {
+    /// Users and guests.
+    pub total: u32,
+    /// When that was first so.
+    pub at: Timestamp,
+}
+
+/// A member as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Who.
+    pub key: MemberKey,
+    /// When they were last touched.
+    pub last_seen: Timestamp,
+    /// When this visit began.
+    pub since: Timestamp,
+    /// The number of their last signal.
+    pub seq: u64,
+    /// How they are shown.
+    pub profile: Option<Profile>,
+    /// Where they are: a number in the batch's places.
+    pub place: Option<u32>,
+    /// Whether they are looking.
+    pub state: State,
+    /// The pages they have open.
+    pub tabs: Vec<TabRecord>,
+    /// When they go, if their last page was closed.
+    pub leaves_at: Option<Timestamp>,
+}
+
+/// A tab as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TabRecord {
+    /// Which of the member's tabs.
+    pub id: TabId,
+    /// When it was last touched.
+    pub at: Timestamp,
+    /// Where it is: a number in the batch's places.
+    pub place: Option<u32>,
+    /// Whether anybody is looking at it.
+    pub state: State,
+}
+
+/// Writes a batch.
+pub fn encode(batch: &Batch) -> Vec<u8> {
+    // Writing to memory has no way to fail; an empty row, were there one, would read as unreadable.
+    postcard::to_extend(batch, vec![VERSION]).unwrap_or_default()
+}
+
+/// Reads a batch back.
+///
+/// # Errors
+/// When the bytes are of an unknown version, or were damaged.
+pub fn decode(bytes: &[u8]) -> Result<Batch, Invalid> {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => {
+            postcard::from_bytes(rest).map_err(|error| Invalid::new("a stored batch", format!("be whole: {error}")))
+        }
+        Some((version, _)) => Err(Invalid::new("a stored batch", format!("be of version {VERSION}, not {version}"))),
+        None => Err(Invalid::new("a stored batch", "not be empty")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::id::{Avatar, GuestKey, Name, PagePath, Title, Topic, UserId};
+    use proptest::prelude::*;
+
+    fn sample() -> Batch {
+        let at = |millis: i64| Timestamp::from_millis(1_795_203_180_000 + millis);
+        Batch {
+            written: at(250),
+            rewound_from: Some(at(3600)),
+            version: 1_795_203_180_250,
+            seq: 7,
+            peak: Some(Peak { total: 200, at: at(-86_400_000) }),
+            gone: vec![MemberKey::Guest(GuestKey(9))],
+            places: vec![Place {
+                path: PagePath::parse("/forum/42").unwrap(),
+                title: Some(Title::parse("Surf guitars").unwrap()),
+                topic: Some(Topic::parse("user:sally").unwrap()),
+            }],
+            members: vec![
+                Record {
+                    key: MemberKey::User(UserId::parse("sally").unwrap()),
+                    last_seen: at(123),
+                    since: at(-60_000),
+                    seq: 6,
+                    profile: Some(Profile {
+                        name: Some(Name::parse("Sally 🏄").unwrap()),
+                        avatar: Some(Avatar::parse("/sally.png").unwrap()),
+                        invisible: false,
+                    }),
+                    place: Some(0),
+                    state: State::Away,
+                    tabs: vec![TabRecord { id: TabId(5), at: at(123), place: Some(0), state: State::Away }],
+                    leaves_at: Some(at(10_123)),
+                },
+                Record {
+                    key: MemberKey::Bot(GuestKey(u64::MAX)),
+                    last_seen: at(124),
+                    since: at(124),
+                    seq: 7,
+                    profile: None,
+                    place: None,
+                    state: State::Online,
+                    tabs: vec![],
+                    leaves_at: None,
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn stored_format_unchanged() {
+        let golden = include_str!("../../tests/golden/batch-v1.hex");
+        let hex: String = encode(&sample()).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, golden.trim(), "a released form never changes: give the new one a new version");
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        assert_eq!(decode(&encode(&sample())).unwrap(), sample());
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        assert_eq!(decode(&[9, 1, 2]).unwrap_err().to_string(), "a stored batch must be of version 1, not 9");
+        assert_eq!(decode(&[]).unwrap_err().to_string(), "a stored batch must not be empty");
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_are_refused_or_read_but_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), first in 0..3u8) {
+            bytes.insert(0, first);
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn a_batch_cut_short_is_refused(cut in 0..200usize) {
+            let whole = encode(&sample());
+            if let Some(part) = whole.get(..cut).filter(|part| part.len() < whole.len()) {
+                prop_assert!(decode(part).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! What an isolate remembers of recent visitors, and the batch that it is gathering.
+//!
+//! It decides what is sent at once, what later and what not at all. It does not send: it says when the batch is due.
+
+use super::member::{Kind, MemberKey, Signal, State, Touch};
+use super::site::Report;
+use super::time::{Millis, Seconds, Timestamp};
+use foldhash::fast::FixedState;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+/// How long a batch with an arrival, a move or a leave is held, so that others can join it.
+pub const HOLD: Millis = Millis(200);
+
+/// How long a batch of nothing but refreshes is held at the most. These are in no hurry: a member is online for
+/// `TOUCH_RESOLUTION` beyond the online window.
+pub const LAZY_HOLD: Millis = Millis(5000);
+
+/// The most signals in a batch. With each at its longest it still fits in a row of 2 MB.
+pub const MAX_BATCH: usize = 1000;
+
+/// The most visitors remembered in each of the two halves of the memory.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// What an isolate knew of a visitor when it last sent a touch of theirs. Digests, as only sameness matters.
+#[derive(Clone, Copy)]
+struct Remembered {
+    at: Timestamp,
+    place: u64,
+    tab: u64,
+    state: State,
+    profile: u64,
+}
+
+/// The recorder of one isolate for one site.
+pub struct Recorder {
+    resolution: Seconds,
+    window: Seconds,
+    recent: HashMap<u64, Remembered, FixedState>,
+    older: HashMap<u64, Remembered, FixedState>,
+    turned: Timestamp,
+    batch: Vec<(Timestamp, bool, Signal)>,
+    due: Option<Timestamp>,
+    shed: u64,
+}
+
+impl Recorder {
+    /// A recorder that remembers nobody. Within `resolution` a touch that tells nothing new is not sent again; after
+    /// `window` a visitor is new.
+    pub fn new(resolution: Seconds, window: Seconds, now: Timestamp) -> Self {
+        Self {
+            resolution,
+            window,
+            recent: HashMap::default(),
+            older: HashMap::default(),
+            turned: now,
+            batch: Vec::new(),
+            due: None,
+            shed: 0,
+        }
+    }
+
+    /// Takes a signal, and says how long from now the batch has to be sent, if somebody must see to that who was not
+    /// asked before.
+    pub fn take(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
+        let urgent = match &signal {
+            Signal::Touch(touch) => self.consider(now, touch)?,
+            Signal::Leave { key, .. } => {
+                self.forget(key);
+                true
+            }
+            Signal::SignOut(user) => {
+                self.forget(&MemberKey::User(user.clone()));
+                true
+            }
+        };
+        if self.batch.len() >= MAX_BATCH && !self.make_room(urgent) {
+            return None;
+        }
+        self.batch.push((now, urgent, signal));
+        let lazy = Millis(LAZY_HOLD.0.min(self.resolution.0 * 500)).max(HOLD);
+        self.schedule(now, if urgent { HOLD } else { lazy })
+    }
+
+    /// The batch, if there is one, with each signal's age; it is due no more.
+    pub fn drain(&mut self, now: Timestamp) -> Vec<Report> {
+        self.due = None;
+        self.batch.drain(..).map(|(at, _, signal)| Report { age: now.since(at), signal }).collect()
+    }
+
+    /// Takes back a batch that could not be sent, ahead of what has come since, as far as there is room. It goes with
+    /// the next batch.
+    pub fn put_back(&mut self, now: Timestamp, reports: Vec<Report>) {
+        let mut returned: Vec<_> =
+            reports.into_iter().map(|report| (now.minus(report.age), true, report.signal)).collect();
+        returned.append(&mut self.batch);
+        self.shed += returned.len().saturating_sub(MAX_BATCH) as u64;
+        returned.truncate(MAX_BATCH);
+        self.batch = returned;
+    }
+
+    /// Whether a batch is waiting that holds more than refreshes: whoever reads next should see it sent first.
+    pub fn has_news(&self) -> bool {
+        self.batch.iter().any(|(_, urgent, _)| *urgent)
+    }
+
+    /// How many signals were dropped for want of room.
+    pub fn shed(&self) -> u64 {
+        self.shed
+    }
+
+    /// Whether a touch is worth sending, and if so whether it is news.
+    fn consider(&mut self, now: Timestamp, touch: &Touch) -> Option<bool> {
+        self.turn(now);
+        let key = self.recent.hasher().hash_one(&touch.key);
+        let known = self.recent.get(&key).or_else(|| self.older.get(&key)).copied();
+        // A clock that was put back makes nobody wait.
+        let known = known.filter(|known| known.at <= now && now.since(known.at) <= Millis(self.window.0 * 1000));
+        let digest = |value: Option<u64>, before: fn(&Remembered) -> u64| {
+            value.or(known.as_ref().map(before)).unwrap_or_default()
+        };
+        let hasher = self.recent.hasher();
+        let next = Remembered {
+            at: now,
+            place: digest(touch.place.as_ref().map(|place| hasher.hash_one(place)), |k| k.place),
+            tab: digest(touch.tab.map(|tab| hasher.hash_one(tab)), |k| k.tab),
+            state: touch.state,
+            profile: digest(touch.profile.as_ref().map(|profile| hasher.hash_one(profile)), |k| k.profile),
+        };
+        let signs_in = touch.was.is_some() && touch.key.kind() == Kind::User;
+        let news = signs_in
+            || known.is_none_or(|known| {
+                (known.place, known.tab, known.state, known.profile) != (next.place, next.tab, next.state, next.profile)
+            });
+        let fresh = known.is_some_and(|known| now.since(known.at) < Millis(self.resolution.0 * 1000));
+        if !news && fresh {
+            return None;
+        }
+        if self.recent.len() < MAX_REMEMBERED {
+            self.recent.insert(key, next);
+        }
+        Some(news)
+    }
+
+    /// Forgets the older half of the memory every window, so that it stays small without being searched.
+    fn turn(&mut self, now: Timestamp) {
+        let old = now.since(self.turned) > Millis(self.window.0 * 1000) || now < self.turned;
+        if old || self.recent.len() >= MAX_REMEMBERED {
+            self.older = std::mem::take(&mut self.recent);
+            self.turned = now;
+        }
+    }
+
+    fn forget(&mut self, key: &MemberKey) {
+        let key = self.recent.hasher().hash_one(key);
+        self.recent.remove(&key);
+        self.older.remove(&key);
+    }
+
+    /// Drops a refresh in favour of news. Refreshes are shed first: whoever is refreshed is online already.
+    fn make_room(&mut self, urgent: bool) -> bool {
+        self.shed += 1;
+        let refresh = self.batch.iter().position(|(_, urgent, _)| !urgent);
+        match refresh.filter(|_| urgent) {
+            Some(index) => {
+                self.batch.swap_remove(index);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn schedule(&mut self, now: Timestamp, hold: Millis) -> Option<Millis> {
+        let due = now.plus(hold);
+        // Whoever was to send the batch may have been cut off; a second late is late enough.
+        let cut_off = |before: Timestamp| before.plus(Millis(1000)) < now || before > now.plus(LAZY_HOLD);
+        match self.due {
+            Some(before) if before <= due && !cut_off(before) => None,
+            _ => {
+                self.due = Some(due);
+                Some(hold)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::id::{GuestKey, PagePath, TabId};
+    use crate::presence::member::Place;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(1_795_203_180_000 + millis)
+    }
+
+    fn recorder() -> Recorder {
+        Recorder::new(Seconds(30), Seconds(330), at(0))
+    }
+
+    fn touch(guest: u64) -> Touch {
+        let key = MemberKey::Guest(GuestKey(guest));
+        Touch { key, was: None, profile: None, place: None, tab: None, state: State::Online }
+    }
+
+    fn on(guest: u64, path: &str) -> Signal {
+        let place = Place { path: PagePath::parse(path).unwrap(), title: None, topic: None };
+        Signal::Touch(Touch { place: Some(place), ..touch(guest) })
+    }
+
+    #[test]
+    fn an_arrival_is_sent_soon_and_a_refresh_later() {
+        let mut recorder = recorder();
+        assert_eq!(recorder.take(at(0), on(1, "/a")), Some(HOLD));
+        assert_eq!(recorder.drain(at(200)).len(), 1);
+        assert_eq!(recorder.take(at(31_000), on(1, "/a")), Some(LAZY_HOLD));
+    }
+
+    #[test]
+    fn a_touch_that_tells_nothing_new_is_not_sent_again() {
+        let mut recorder = recorder();
+        recorder.take(at(0), on(1, "/a"));
+        assert_eq!(recorder.take(at(29_999), on(1, "/a")), None);
+        assert_eq!(recorder.take(at(29_999), Signal::Touch(touch(1))), None, "an image on the page");
+        assert_eq!(recorder.drain(at(30_000)).len(), 1);
+    }
+
+    #[test]
+    fn a_move_a_new_tab_and_another_state_are_news() {
+        let mut recorder = recorder();
+        recorder.take(at(0), on(1, "/a"));
+        recorder.take(at(1), on(1, "/b"));
+        recorder.take(at(2), Signal::Touch(Touch { tab: Some(TabId(1)), ..touch(1) }));
+        recorder.take(at(3), Signal::Touch(Touch { state: State::Away, ..touch(1) }));
+        assert!(recorder.has_news());
+        assert_eq!(recorder.drain(at(3)).len(), 4);
+    }
+
+    #[test]
+    fn one_request_sends_for_all() {
+        let mut recorder = recorder();
+        assert_eq!(recorder.take(at(0), on(1, "/a")), Some(HOLD));
+        assert_eq!(recorder.take(at(10), on(2, "/a")), None);
+        let ages: Vec<_> = recorder.drain(at(200)).iter().map(|report| report.age).collect();
+        assert_eq!(ages, [Millis(200), Millis(190)]);
+        assert_eq!(recorder.take(at(300), on(3, "/a")), Some(HOLD));
+    }
+
+    #[test]
+    fn an_arrival_hurries_a_lazy_batch() {
+        let mut recorder = recorder();
+        recorder.take(at(0), on(1, "/a"));
+        recorder.drain(at(200));
+        assert_eq!(recorder.take(at(40_000), on(1, "/a")), Some(LAZY_HOLD));
+        assert_eq!(recorder.take(at(40_100), on(2, "/a")), Some(HOLD));
+    }
+
+    #[test]
+    fn a_sender_that_was_cut_off_is_replaced() {
+        let mut recorder = recorder();
+        assert_eq!(recorder.take(at(0), on(1, "/a")), Some(HOLD));
+        assert_eq!(recorder.take(at(1000), on(2, "/a")), None);
+        assert_eq!(recorder.take(at(1300), on(3, "/a")), Some(HOLD));
+    }
+
+    #[test]
+    fn a_visitor_who_left_arrives_anew() {
+        let mut recorder = recorder();
+        recorder.take(at(0), on(1, "/a"));
+        recorder.take(at(1), Signal::Leave { key: touch(1).key, tab: None });
+        assert_eq!(recorder.drain(at(2)).len(), 2);
+        assert_eq!(recorder.take(at(3), on(1, "/a")), Some(HOLD));
+    }
+
+    #[test]
+    fn a_full_batch_sheds_refreshes_before_arrivals() {
+        let mut recorder = recorder();
+        recorder.take(at(0), on(0, "/a"));
+        recorder.drain(at(0));
+        recorder.take(at(40_000), on(0, "/a"));
+        for guest in 1..=MAX_BATCH as u64 {
+            recorder.take(at(40_000), on(guest, "/a"));
+        }
+        assert_eq!(recorder.shed(), 1);
+        recorder.take(at(40_000), on(5000, "/a"));
+        assert_eq!(recorder.shed(), 2, "arrivals are shed when nothing else is left");
+        let batch = recorder.drain(at(40_000));
+        assert_eq!(batch.len(), MAX_BATCH);
+        assert!(batch.iter().all(
+            |report| !matches!(&report.signal, Signal::Touch(touch) if touch.key == MemberKey::Guest(GuestKey(0)))
+        ));
+    }
+
+    #[test]
+    fn a_batch_that_could_not_be_sent_goes_with_the_next() {
+        let mut recorder = recorder();
+        recorder.take(at(0), on(1, "/a"));
+        let batch = recorder.drain(at(100));
+        recorder.put_back(at(2000), batch);
+        recorder.take(at(2000), on(2, "/a"));
+        assert_eq!(recorder.drain(at(2000)).len(), 2);
+    }
+
+    #[test]
+    fn without_a_resolution_every_touch_is_sent() {
+        let mut recorder = Recorder::new(Seconds(0), Seconds(300), at(0));
+        for millis in 0..5 {
+            recorder.take(at(millis), on(1, "/a"));
+        }
+        assert_eq!(recorder.drain(at(5)).len(), 5);
+    }
+
+    #[test]
+    fn a_clock_put_back_silences_nobody() {
+        let mut recorder = recorder();
+        recorder.take(at(3_600_000), on(1, "/a"));
+        recorder.drain(at(3_600_000));
+        assert_eq!(recorder.take(at(0), on(1, "/a")), Some(HOLD));
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let mut recorder = recorder();
+        for guest in 0..100_000 {
+            recorder.take(at(0), on(guest, "/a"));
+            if guest % 1000 == 0 {
+                recorder.drain(at(0));
+            }
+        }
+        assert!(recorder.recent.len() + recorder.older.len() <= 2 * MAX_REMEMBERED);
+    }
+}

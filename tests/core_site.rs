@@ -1,0 +1,483 @@
+//! The core as a whole: days of presence in milliseconds, against a naive model.
+
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use whos_online::presence::id::{GuestKey, Name, PagePath, TabId, Title, UserId};
+use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
+use whos_online::presence::site::{Filter, LEAVE_GRACE, Outcome, Report, Site};
+use whos_online::presence::time::{Millis, Seconds, Timestamp};
+
+const WINDOW: Seconds = Seconds(300);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_795_203_180_000 + seconds * 1000)
+}
+
+fn user(name: &str) -> MemberKey {
+    MemberKey::User(UserId::parse(name).unwrap())
+}
+
+fn guest(number: u64) -> MemberKey {
+    MemberKey::Guest(GuestKey(number))
+}
+
+fn place(path: &str, title: Option<&str>) -> Place {
+    let title = title.map(|title| Title::parse(title).unwrap());
+    Place { path: PagePath::parse(path).unwrap(), title, topic: None }
+}
+
+fn touch(key: MemberKey) -> Touch {
+    Touch { key, was: None, profile: None, place: None, tab: None, state: State::Online }
+}
+
+fn now(signal: Signal) -> Report {
+    Report { age: Millis(0), signal }
+}
+
+/// A site with the storage that a shell would give it: killed and started at will.
+struct Kept {
+    site: Site,
+    rows: BTreeMap<i64, Vec<u8>>,
+    last_seen: BTreeMap<String, Timestamp>,
+    written: usize,
+}
+
+impl Kept {
+    fn new(start: Timestamp) -> Self {
+        Self { site: Site::new(WINDOW, start), rows: BTreeMap::new(), last_seen: BTreeMap::new(), written: 0 }
+    }
+
+    fn apply(&mut self, time: Timestamp, reports: Vec<Report>) {
+        let outcome = self.site.apply(time, reports);
+        self.store(outcome);
+    }
+
+    fn store(&mut self, outcome: Outcome) {
+        let Outcome { write, departures } = outcome;
+        if let Some(write) = write {
+            self.rows.insert(write.slot, write.data);
+            self.written += 1;
+        }
+        for gone in departures {
+            let seen = self.last_seen.entry(gone.user.as_str().into()).or_insert(gone.last_seen);
+            *seen = (*seen).max(gone.last_seen);
+        }
+    }
+
+    fn touch(&mut self, time: Timestamp, touch: Touch) {
+        self.apply(time, vec![now(Signal::Touch(touch))]);
+    }
+
+    fn advance(&mut self, time: Timestamp) {
+        let outcome = self.site.advance(time);
+        self.store(outcome);
+    }
+
+    fn restart(&mut self, time: Timestamp) {
+        let (site, outcome, unreadable) = Site::restore(WINDOW, self.rows.clone(), time);
+        assert_eq!(unreadable, 0);
+        self.site = site;
+        self.store(outcome);
+    }
+
+    fn names(&self) -> Vec<String> {
+        names(&self.site, Kind::User)
+    }
+}
+
+fn names(site: &Site, kind: Kind) -> Vec<String> {
+    let name = |key: &MemberKey| match key {
+        MemberKey::User(id) => id.as_str().to_owned(),
+        MemberKey::Guest(key) | MemberKey::Bot(key) => key.to_string(),
+    };
+    site.list(kind, &Filter::default(), None, usize::MAX).0.iter().map(|view| name(view.key)).collect()
+}
+
+#[test]
+fn an_empty_site_has_nobody_and_no_peak() {
+    let site = Site::new(WINDOW, at(0));
+    assert_eq!(site.counts(), Default::default());
+    assert_eq!(site.peak(), None);
+    assert_eq!(site.list(Kind::User, &Filter::default(), None, 100).0, []);
+    assert!(site.pages(10).is_empty());
+}
+
+#[test]
+fn somebody_is_online_for_the_window_and_then_was_last_seen() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), touch(user("sally")));
+    kept.advance(at(300));
+    assert_eq!(kept.names(), ["sally"]);
+    kept.advance(at(301));
+    assert!(kept.names().is_empty());
+    assert_eq!(kept.last_seen["sally"], at(0));
+}
+
+#[test]
+fn two_touches_in_the_same_millisecond_are_told_apart_by_their_order() {
+    let mut kept = Kept::new(at(0));
+    kept.apply(at(0), vec![now(Signal::Touch(touch(user("a")))), now(Signal::Touch(touch(user("b"))))]);
+    assert_eq!(kept.names(), ["b", "a"]);
+    let (first, next) = kept.site.list(Kind::User, &Filter::default(), None, 1);
+    assert_eq!(first.len(), 1);
+    let (second, end) = kept.site.list(Kind::User, &Filter::default(), next, 1);
+    assert_eq!(second[0].key, &user("a"));
+    assert_eq!(end, None);
+    kept.restart(at(0));
+    assert_eq!(kept.names(), ["b", "a"]);
+}
+
+#[test]
+fn a_guest_who_signs_in_counts_once() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), touch(guest(1)));
+    kept.touch(at(5), Touch { was: Some(GuestKey(1)), ..touch(user("sally")) });
+    let counts = kept.site.counts();
+    assert_eq!((counts.users, counts.guests, counts.total), (1, 0, 1));
+    kept.restart(at(6));
+    assert_eq!(kept.site.counts(), counts);
+}
+
+#[test]
+fn a_user_who_signs_out_is_gone_at_once() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), touch(user("sally")));
+    kept.apply(at(1), vec![now(Signal::SignOut(UserId::parse("sally").unwrap()))]);
+    assert!(kept.names().is_empty());
+    assert_eq!(kept.last_seen["sally"], at(0));
+    kept.restart(at(2));
+    assert!(kept.names().is_empty());
+}
+
+#[test]
+fn a_closed_page_leaves_after_the_grace_unless_the_next_one_opens() {
+    let tab = |number| Touch { tab: Some(TabId(number)), ..touch(user("sally")) };
+    let leave = |number| now(Signal::Leave { key: user("sally"), tab: Some(TabId(number)) });
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), tab(1));
+    kept.apply(at(10), vec![leave(1)]);
+    kept.touch(at(12), tab(2));
+    kept.advance(at(60));
+    assert_eq!(kept.names(), ["sally"]);
+    kept.apply(at(60), vec![leave(2)]);
+    kept.restart(at(65));
+    assert_eq!(kept.names(), ["sally"], "within the grace");
+    kept.advance(at(60).plus(LEAVE_GRACE));
+    assert!(kept.names().is_empty());
+    assert_eq!(kept.last_seen["sally"], at(12));
+}
+
+#[test]
+fn a_leave_of_a_page_keeps_who_asked_for_the_next_one() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), Touch { tab: Some(TabId(1)), place: Some(place("/a", None)), ..touch(guest(7)) });
+    kept.touch(at(5), Touch { place: Some(place("/b", None)), ..touch(guest(7)) });
+    kept.apply(at(6), vec![now(Signal::Leave { key: guest(7), tab: Some(TabId(1)) })]);
+    kept.advance(at(100));
+    assert_eq!(kept.site.counts().guests, 1);
+}
+
+#[test]
+fn several_tabs_are_one_member_where_the_most_recent_one_is() {
+    let tab = |number, path: &str| Touch {
+        tab: Some(TabId(number)),
+        place: Some(place(path, Some(path))),
+        ..touch(user("sally"))
+    };
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), tab(1, "/a"));
+    kept.touch(at(1), tab(2, "/b"));
+    kept.touch(at(2), Touch { state: State::Away, place: None, ..tab(1, "/a") });
+    for restarted in [false, true] {
+        if restarted {
+            kept.restart(at(2));
+        }
+        let view = kept.site.user(&UserId::parse("sally").unwrap()).unwrap();
+        assert_eq!((view.tabs, view.state), (2, State::Online), "one tab of two is looked at");
+        assert_eq!(view.place.unwrap().path.as_str(), "/b");
+    }
+    kept.apply(at(3), vec![now(Signal::Leave { key: user("sally"), tab: Some(TabId(2)) })]);
+    let view = kept.site.user(&UserId::parse("sally").unwrap()).unwrap();
+    assert_eq!((view.tabs, view.state), (1, State::Away));
+    assert_eq!(view.place.unwrap().path.as_str(), "/a");
+}
+
+#[test]
+fn a_title_told_by_the_page_outlives_a_request_that_knows_none() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), Touch { place: Some(place("/a", Some("A"))), ..touch(guest(1)) });
+    kept.touch(at(1), Touch { place: Some(place("/a", None)), ..touch(guest(1)) });
+    assert_eq!(kept.site.pages(1)[0].place.title, Some(Title::parse("A").unwrap()));
+    kept.touch(at(2), Touch { place: Some(place("/b", None)), ..touch(guest(1)) });
+    let pages = kept.site.pages(9);
+    assert_eq!((pages.len(), pages[0].place.title.clone()), (1, None));
+}
+
+#[test]
+fn an_invisible_user_counts_as_a_guest_and_is_named_nowhere() {
+    let hidden = Profile { invisible: true, ..Profile::default() };
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), Touch { profile: Some(hidden), ..touch(user("sally")) });
+    for time in [0, 1] {
+        kept.restart(at(time));
+        let counts = kept.site.counts();
+        assert_eq!((counts.users, counts.guests, counts.total), (0, 1, 1));
+        assert!(kept.names().is_empty());
+        assert_eq!(kept.site.user(&UserId::parse("sally").unwrap()), None);
+    }
+    kept.advance(at(301));
+    assert_eq!(kept.site.counts().total, 0);
+    assert!(kept.last_seen.is_empty());
+}
+
+#[test]
+fn bots_are_counted_apart_and_are_nowhere() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), Touch { place: Some(place("/a", None)), ..touch(MemberKey::Bot(GuestKey(1))) });
+    let counts = kept.site.counts();
+    assert_eq!((counts.total, counts.bots), (0, 1));
+    assert!(kept.site.pages(10).is_empty());
+    assert_eq!(kept.site.peak(), None);
+}
+
+#[test]
+fn the_peak_is_kept_with_its_time_and_outlives_everybody() {
+    let mut kept = Kept::new(at(0));
+    for number in 0..5 {
+        kept.touch(at(number), touch(guest(number as u64)));
+    }
+    kept.touch(at(1000), touch(guest(9)));
+    kept.restart(at(100_000));
+    let peak = kept.site.peak().unwrap();
+    assert_eq!((peak.total, peak.at), (5, at(4)));
+    assert_eq!(kept.site.counts().total, 0);
+}
+
+#[test]
+fn an_hour_put_back_shuts_nobody_out_and_keeps_nobody_longer() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(7200), touch(user("early")));
+    kept.touch(at(3600), touch(user("late")));
+    assert_eq!(kept.names(), ["late", "early"]);
+    kept.restart(at(3601));
+    kept.advance(at(3900));
+    assert_eq!(kept.names().len(), 2);
+    kept.advance(at(3902));
+    assert!(kept.names().is_empty());
+}
+
+#[test]
+fn a_leap_ahead_is_a_long_absence() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), touch(user("sally")));
+    kept.touch(at(400_000_000), touch(user("bob")));
+    assert_eq!(kept.names(), ["bob"]);
+    assert_eq!(kept.last_seen["sally"], at(0));
+}
+
+#[test]
+fn versions_grow_across_a_restart() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), touch(user("sally")));
+    kept.advance(at(301));
+    let before = kept.site.version();
+    kept.restart(at(302));
+    assert!(kept.site.version() >= before);
+    kept.touch(at(302), touch(user("sally")));
+    assert!(kept.site.version() > before);
+}
+
+#[test]
+fn rows_are_used_again_in_place() {
+    let mut kept = Kept::new(at(0));
+    for second in 0..86_400 {
+        kept.touch(at(second), touch(guest(second as u64 % 50)));
+    }
+    assert_eq!(kept.written, 86_400, "one row a batch");
+    assert!(kept.rows.len() <= WINDOW.0 as usize + 3, "{} rows for a window of {WINDOW:?}", kept.rows.len());
+    assert_eq!(kept.site.counts().guests, 50);
+}
+
+#[test]
+fn a_damaged_row_is_left_out_and_the_others_are_read() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), touch(user("a")));
+    kept.touch(at(1), touch(user("b")));
+    kept.rows.insert(0, vec![1, 255, 255]);
+    let (site, _, unreadable) = Site::restore(WINDOW, kept.rows.clone(), at(2));
+    assert_eq!(unreadable, 1);
+    assert_eq!(names(&site, Kind::User), ["b"]);
+}
+
+#[test]
+fn a_hundred_thousand_members_are_listed_page_by_page() {
+    let mut kept = Kept::new(at(0));
+    for batch in 0..100u64 {
+        let touches = (0..1000).map(|n| now(Signal::Touch(touch(guest(batch * 1000 + n))))).collect();
+        kept.apply(at(batch as i64), touches);
+    }
+    assert_eq!(kept.site.counts().guests, 100_000);
+    let (mut seen, mut after) = (std::collections::HashSet::new(), None);
+    loop {
+        let (page, next) = kept.site.list(Kind::Guest, &Filter::default(), after, 1000);
+        seen.extend(page.iter().map(|view| view.key.clone()));
+        match next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), 100_000);
+    kept.restart(at(100));
+    assert_eq!(kept.site.counts().guests, 100_000);
+    kept.advance(at(500));
+    assert_eq!(kept.site.counts().total, 0);
+}
+
+#[test]
+fn a_name_of_128_bytes_of_emoji_survives_a_restart() {
+    let name = Name::parse("🏄".repeat(32)).unwrap();
+    let mut kept = Kept::new(at(0));
+    let profile = Profile { name: Some(name.clone()), ..Profile::default() };
+    kept.touch(at(0), Touch { profile: Some(profile), ..touch(user("sally")) });
+    kept.restart(at(1));
+    let view = kept.site.user(&UserId::parse("sally").unwrap()).unwrap();
+    assert_eq!(view.profile.unwrap().name, Some(name));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Touch { who: u8, age: u32, tab: Option<u8>, path: Option<u8> },
+    Leave { who: u8 },
+    SignOut { who: u8 },
+    Pass { millis: u32 },
+    PutBack { seconds: u32 },
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let age = prop_oneof![4 => Just(0), 2 => 0..5_000u32, 1 => 0..400_000u32];
+    let tab = proptest::option::of(0..3u8);
+    let path = proptest::option::of(0..4u8);
+    prop_oneof![
+        12 => (0..20u8, age, tab, path).prop_map(|(who, age, tab, path)| Step::Touch { who, age, tab, path }),
+        2 => (0..20u8).prop_map(|who| Step::Leave { who }),
+        1 => (0..20u8).prop_map(|who| Step::SignOut { who }),
+        5 => (0..2_000u32).prop_map(|millis| Step::Pass { millis }),
+        2 => (0..400_000u32).prop_map(|millis| Step::Pass { millis }),
+        1 => (0..4_000u32).prop_map(|seconds| Step::PutBack { seconds }),
+        2 => Just(Step::Restart),
+    ]
+}
+
+/// Ten users, then five guests, then five bots.
+fn who(number: u8) -> MemberKey {
+    match number {
+        0..10 => user(&format!("u{number}")),
+        10..15 => guest(u64::from(number)),
+        _ => MemberKey::Bot(GuestKey(u64::from(number))),
+    }
+}
+
+/// The model: a plain map of when each was last seen, and when they go if they said so.
+#[derive(Default)]
+struct Model {
+    seen: BTreeMap<u8, (Timestamp, Option<Timestamp>)>,
+    last_seen: BTreeMap<String, Timestamp>,
+}
+
+impl Model {
+    fn settle(&mut self, time: Timestamp) {
+        let gone = |(seen, leaves): &(Timestamp, Option<Timestamp>)| {
+            time.as_secs() - seen.as_secs() > i64::from(WINDOW.0) || leaves.is_some_and(|leaves| leaves <= time)
+        };
+        let left: Vec<u8> = self.seen.iter().filter(|(_, state)| gone(state)).map(|(&who, _)| who).collect();
+        left.into_iter().for_each(|number| self.depart(number));
+    }
+
+    fn depart(&mut self, number: u8) {
+        if let (MemberKey::User(id), Some((seen, _))) = (who(number), self.seen.remove(&number)) {
+            let kept = self.last_seen.entry(id.as_str().into()).or_insert(seen);
+            *kept = (*kept).max(seen);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: Some(Box::new(proptest::test_runner::FileFailurePersistence::Direct("tests/core_site.proptest-regressions"))), ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_site_agrees_with_a_map_of_last_seen_times(steps in proptest::collection::vec(step(), 0..120)) {
+        let mut time = at(0);
+        let mut kept = Kept::new(time);
+        let mut model = Model::default();
+        for step in steps {
+            match step {
+                Step::Touch { who: number, age, tab, path } => {
+                    model.settle(time);
+                    let seen = time.minus(Millis(age));
+                    let known = model.seen.get(&number).map(|(seen, _)| *seen);
+                    if known.is_none_or(|known| known <= seen) {
+                        model.seen.insert(number, (seen, None));
+                        model.settle(time);
+                    }
+                    let tab = tab.map(|tab| TabId(u32::from(tab)));
+                    let place = path.map(|path| place(&format!("/{path}"), None));
+                    let signal = Signal::Touch(Touch { tab, place, ..touch(who(number)) });
+                    kept.apply(time, vec![Report { age: Millis(age), signal }]);
+                }
+                Step::Leave { who: number } => {
+                    model.settle(time);
+                    if let Some((_, leaves)) = model.seen.get_mut(&number) {
+                        *leaves = Some(time.plus(LEAVE_GRACE));
+                    }
+                    kept.apply(time, vec![now(Signal::Leave { key: who(number), tab: None })]);
+                }
+                Step::SignOut { who: number } => {
+                    model.settle(time);
+                    if let MemberKey::User(id) = who(number) {
+                        model.depart(number);
+                        kept.apply(time, vec![now(Signal::SignOut(id))]);
+                    }
+                }
+                Step::Pass { millis } => time = time.plus(Millis(millis)),
+                Step::PutBack { seconds } => {
+                    model.settle(time);
+                    time = time.minus(Seconds(seconds));
+                    for (seen, leaves) in model.seen.values_mut() {
+                        *seen = (*seen).min(time);
+                        *leaves = leaves.map(|leaves| leaves.min(time.plus(LEAVE_GRACE)));
+                    }
+                    // What departed keeps the time that it was given by the clock of then.
+                }
+                Step::Restart => kept.restart(time),
+            }
+            kept.advance(time);
+            model.settle(time);
+            let mut expected: [Vec<String>; 3] = Default::default();
+            let mut order: Vec<_> = model.seen.iter().map(|(&number, (seen, _))| (*seen, number)).collect();
+            order.sort();
+            for (_, number) in order {
+                match who(number) {
+                    MemberKey::User(id) => expected[0].push(id.as_str().into()),
+                    MemberKey::Guest(key) => expected[1].push(key.to_string()),
+                    MemberKey::Bot(key) => expected[2].push(key.to_string()),
+                }
+            }
+            for (kind, expected) in [Kind::User, Kind::Guest, Kind::Bot].into_iter().zip(&mut expected) {
+                let mut found = names(&kept.site, kind);
+                let last_seen: Vec<_> = kept.site.list(kind, &Filter::default(), None, usize::MAX).0.iter()
+                    .map(|view| view.last_seen).collect();
+                prop_assert!(last_seen.is_sorted_by(|a, b| a >= b), "newest first");
+                found.sort();
+                expected.sort();
+                prop_assert_eq!(&found, expected);
+            }
+            let counts = kept.site.counts();
+            prop_assert_eq!(counts.total, expected[0].len() + expected[1].len());
+            prop_assert_eq!(counts.bots, expected[2].len());
+            let on_pages: usize = kept.site.pages(usize::MAX).iter().map(|page| page.total).sum();
+            prop_assert!(on_pages <= counts.total);
+            prop_assert_eq!(&kept.last_seen, &model.last_seen);
+        }
+    }
+}
