@@ -8,7 +8,8 @@ use super::member::{Departure, Kind, MemberKey, Place, Profile, Signal, State, T
 use super::places::{PageCount, PlaceId, Places};
 use super::record::{self, Batch, Peak, Record, TabRecord};
 use super::ring::Slot;
-use super::roster::{Member, Order, Roster, Tab};
+pub use super::roster::Order;
+use super::roster::{Member, Roster, Tab};
 use super::time::{Millis, Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};

@@ -1,0 +1,206 @@
+//! What a page reports of itself: the bodies of touch and leave, and what a page request says by its headers.
+
+use super::Headers;
+use super::problem::Problem;
+use super::route::GifTouch;
+use crate::presence::id::{PagePath, TabId, TabName, Title, Topic};
+use crate::presence::member::{Place, State};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// The most bytes that a touch or a leave may have.
+pub const MAX_BODY: usize = 4096;
+
+/// What a touch says, apart from who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PageTouch {
+    /// Where the visitor is.
+    pub place: Option<Place>,
+    /// The page that reports.
+    pub tab: Option<TabId>,
+    /// Whether anybody is looking.
+    pub state: State,
+}
+
+#[derive(Deserialize, Default)]
+struct TouchBody {
+    path: Option<String>,
+    title: Option<String>,
+    tab: Option<String>,
+    state: Option<State>,
+    topic: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct LeaveBody {
+    tab: Option<String>,
+}
+
+impl PageTouch {
+    /// Reads the body of a touch. An empty one is a touch that says nothing more.
+    ///
+    /// # Errors
+    /// 400 where it is no JSON object, or a field is out of bounds.
+    pub fn from_body(body: &[u8]) -> Result<Self, Problem> {
+        let body: TouchBody = json(body)?;
+        let tab = body.tab.as_deref().map(tab_id).transpose()?;
+        let place = place(body.path.as_deref(), body.title, body.topic)?;
+        Ok(Self { place, tab, state: body.state.unwrap_or_default() })
+    }
+
+    /// Reads the query of `touch.gif`.
+    ///
+    /// # Errors
+    /// 400 where a parameter is out of bounds.
+    pub fn from_gif(touch: GifTouch) -> Result<Self, Problem> {
+        Ok(Self { place: place(touch.path.as_deref(), touch.title, touch.topic)?, ..Self::default() })
+    }
+}
+
+/// Reads the body of a leave: which tab, if it says.
+///
+/// # Errors
+/// 400 where it is no JSON object, or the tab is out of bounds.
+pub fn leave_from_body(body: &[u8]) -> Result<Option<TabId>, Problem> {
+    let body: LeaveBody = json(body)?;
+    body.tab.as_deref().map(tab_id).transpose()
+}
+
+/// What a request for a page of the site means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageRequest {
+    /// Somebody opens a document: that is where they are.
+    Document,
+    /// An image, a script, a call: somebody is there, wherever that is.
+    Part,
+    /// The browser fetches ahead: nobody has looked yet.
+    Ahead,
+}
+
+impl PageRequest {
+    /// Tells them apart by the fetch metadata, or by what is accepted where a browser sends none.
+    pub fn of(request: &impl Headers) -> Self {
+        let ahead = |name| {
+            request.get(name).is_some_and(|purpose| purpose.contains("prefetch") || purpose.contains("prerender"))
+        };
+        if ahead("sec-purpose") || ahead("purpose") || ahead("x-moz") || ahead("x-purpose") {
+            return Self::Ahead;
+        }
+        let document = match request.get("sec-fetch-dest") {
+            Some(destination) => destination == "document",
+            None => request.get("accept").is_some_and(|accept| accept.contains("text/html")),
+        };
+        if document { Self::Document } else { Self::Part }
+    }
+}
+
+/// The place that a page request names. A path that is too long to be kept names none.
+pub fn place_of_request(path: &str, topic: Option<Topic>) -> Option<Place> {
+    let path = PagePath::reported(path).ok()?;
+    Some(Place { path, title: None, topic })
+}
+
+fn json<T: for<'de> Deserialize<'de> + Default>(body: &[u8]) -> Result<T, Problem> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    if body.len() > MAX_BODY {
+        return Err(Problem::TooLarge(MAX_BODY));
+    }
+    // An array of the right values would pass for a struct.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::BadRequest("the body must be a JSON object".into()));
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::BadRequest(format!("the body must be a JSON object: {error}")))
+}
+
+fn place(path: Option<&str>, title: Option<String>, topic: Option<String>) -> Result<Option<Place>, Problem> {
+    let title = title.map(|title| title.trim().to_owned()).filter(|title| !title.is_empty());
+    let title = title.map(Title::parse).transpose()?;
+    let topic = topic.filter(|topic| !topic.is_empty()).map(Topic::parse).transpose()?;
+    let path = path.map(PagePath::reported).transpose()?;
+    // A title or a topic without a path is of no page that could be told.
+    Ok(path.map(|path| Place { path, title, topic }))
+}
+
+fn tab_id(name: &str) -> Result<TabId, Problem> {
+    let name = TabName::parse(name)?;
+    let digest = Sha256::digest(name.as_str());
+    Ok(TabId(digest.iter().take(4).fold(0, |id, byte| id << 8 | u32::from(*byte))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn status(body: &str) -> u16 {
+        PageTouch::from_body(body.as_bytes()).map_or_else(|problem| problem.status(), |_| 204)
+    }
+
+    #[test]
+    fn a_touch_says_where_and_whether_anybody_looks() {
+        let touch = PageTouch::from_body(
+            br#"{"path":"/a?q=1","title":" A ","tab":"t1","state":"away","topic":"user:sally","new":1}"#,
+        );
+        let touch = touch.unwrap();
+        let place = touch.place.unwrap();
+        assert_eq!((place.path.as_str(), place.title.unwrap().as_str()), ("/a", "A"));
+        assert_eq!(place.topic.unwrap().as_str(), "user:sally");
+        assert_eq!((touch.state, touch.tab.is_some()), (State::Away, true));
+        assert_eq!(PageTouch::from_body(b"{}").unwrap(), PageTouch::default());
+        assert_eq!(PageTouch::from_body(b"").unwrap(), PageTouch::default());
+    }
+
+    #[test]
+    fn a_bad_touch_is_refused_by_what_is_wrong() {
+        for (body, expected) in [
+            ("{", 400),
+            ("[]", 400),
+            ("null", 400),
+            ("\"a\"", 400),
+            (r#"["/a"]"#, 400),
+            (r#"{"path":"a"}"#, 400),
+            (r#"{"path":1}"#, 400),
+            (r#"{"state":"asleep"}"#, 400),
+            (r#"{"title":"no path"}"#, 204),
+            (r#"{"tab":""}"#, 400),
+            (r#"{"path":"/","path":"/"}"#, 400),
+            (&format!(r#"{{"path":"/{}"}}"#, "x".repeat(511)), 204),
+            (&format!(r#"{{"path":"/{}"}}"#, "x".repeat(512)), 400),
+            (&format!(r#"{{"path":"/","title":"{}"}}"#, "x".repeat(256)), 204),
+            (&format!(r#"{{"path":"/","title":"{}"}}"#, "x".repeat(257)), 400),
+            (&format!(r#"{{"x":"{}"}}"#, "x".repeat(4096)), 413),
+        ] {
+            assert_eq!(status(body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn only_documents_are_places_and_what_is_fetched_ahead_is_nothing() {
+        use PageRequest::*;
+        for (headers, expected) in [
+            ([("sec-fetch-dest", "document"), ("accept", "text/html")], Document),
+            ([("sec-fetch-dest", "image"), ("accept", "text/html")], Part),
+            ([("sec-fetch-dest", "iframe"), ("accept", "text/html")], Part),
+            ([("accept", "text/html,*/*"), ("x", "")], Document),
+            ([("accept", "*/*"), ("x", "")], Part),
+            ([("sec-fetch-dest", "document"), ("sec-purpose", "prefetch;prerender")], Ahead),
+            ([("accept", "text/html"), ("purpose", "prefetch")], Ahead),
+            ([("accept", "text/html"), ("x-moz", "prefetch")], Ahead),
+        ] {
+            assert_eq!(PageRequest::of(&headers), expected, "{headers:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken_or_refused_but_never_panic(body in proptest::collection::vec(any::<u8>(), 0..200), text in ".{0,80}") {
+            let _ = PageTouch::from_body(&body);
+            let _ = leave_from_body(&body);
+            let _ = PageTouch::from_body(format!("{{\"path\":{text:?}}}").as_bytes());
+            let _ = place_of_request(&text, None);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Our cookie: found in a request, written into an answer.
+
+use cookie::{Cookie, SameSite, time::Duration};
+
+/// Over https the prefix makes browsers refuse a cookie of this name from a subdomain or without `Secure`.
+const SECURE_NAME: &str = "__Host-presence";
+const PLAIN_NAME: &str = "presence";
+
+/// What stands in the cookies of our name, as many as there are.
+pub fn ours(header: &str, secure: bool) -> Vec<String> {
+    let name = name(secure);
+    Cookie::split_parse(header)
+        .flatten()
+        .filter(|cookie| cookie.name() == name)
+        .map(|cookie| cookie.value().to_owned())
+        .collect()
+}
+
+/// The `Set-Cookie` value that keeps a token for some seconds.
+pub fn keep(token: &str, secure: bool, seconds: u32) -> String {
+    build(token, secure, Duration::seconds(i64::from(seconds)))
+}
+
+/// The `Set-Cookie` value that clears it.
+pub fn clear(secure: bool) -> String {
+    build("", secure, Duration::ZERO)
+}
+
+fn build(value: &str, secure: bool, age: Duration) -> String {
+    Cookie::build((name(secure), value))
+        .path("/")
+        .http_only(true)
+        .secure(secure)
+        .same_site(SameSite::Lax)
+        .max_age(age)
+        .build()
+        .to_string()
+}
+
+fn name(secure: bool) -> &'static str {
+    if secure { SECURE_NAME } else { PLAIN_NAME }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cookie_of_our_name_is_found() {
+        assert_eq!(ours("a=1; presence=x; presence=y; xpresence=z", false), ["x", "y"]);
+        assert_eq!(ours("presence=x; __Host-presence=y", true), ["y"]);
+        assert!(ours("presence", false).is_empty());
+        assert!(ours(";;;=;", true).is_empty());
+    }
+
+    #[test]
+    fn the_cookie_is_out_of_reach_of_scripts_and_other_sites() {
+        assert_eq!(keep("t", true, 60), "__Host-presence=t; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60");
+        assert_eq!(clear(false), "presence=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
+    }
+}

@@ -1,0 +1,134 @@
+//! What the origin says of a visitor by its response headers.
+
+use super::User;
+use crate::http::Headers;
+use crate::presence::id::{Avatar, Name, Topic, UserId};
+use crate::presence::member::Profile;
+use percent_encoding::percent_decode_str;
+
+/// Headers of this prefix are between the origin and us: the client never sees them, and cannot send them.
+pub const PREFIX: &str = "x-presence-";
+
+/// Who a visitor is, by the origin's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It says nothing: the visitor is whoever they were.
+    Nothing,
+    /// Nobody is signed in.
+    Nobody,
+    /// This user is.
+    User(User),
+}
+
+/// Reads the origin's headers.
+///
+/// An answer that comes out of a cache was made for somebody else and names nobody. An id that is malformed or told
+/// twice names nobody either; of the other headers, what is malformed is left out.
+pub fn read(response: &impl Headers) -> (Said, Option<Topic>) {
+    if from_cache(response) {
+        return (Said::Nothing, None);
+    }
+    let decoded = |name: &str| decode(&response.get(name)?);
+    let topic = decoded("x-presence-topic").and_then(|topic| Topic::parse(topic).ok());
+    let said = match response.get("x-presence-user") {
+        None => Said::Nothing,
+        Some(id) if id.trim().is_empty() => Said::Nobody,
+        // Encoded ids have no comma: two headers were joined, and which is right nobody knows.
+        Some(id) if id.contains(',') => Said::Nothing,
+        Some(id) => match decode(&id).and_then(|id| UserId::parse(id).ok()) {
+            None => Said::Nothing,
+            Some(id) => {
+                let profile = Profile {
+                    name: decoded("x-presence-name").and_then(|name| Name::parse(name).ok()),
+                    avatar: decoded("x-presence-avatar").and_then(|avatar| Avatar::parse(avatar).ok()),
+                    invisible: response.get("x-presence-invisible").is_some_and(|value| value.trim() == "1"),
+                };
+                let perms = response.get("x-presence-perms").unwrap_or_default();
+                let perms = perms.split(',').filter_map(|perm| decode(perm.trim())).filter(|perm| !perm.is_empty());
+                Said::User(User { id, profile, perms: perms.take(64).collect() })
+            }
+        },
+    };
+    (said, topic)
+}
+
+/// Whether a shared cache may keep the answer: then nothing of one visitor's may be put into it.
+pub fn is_shared(response: &impl Headers) -> bool {
+    let control = response.get("cache-control").unwrap_or_default().to_ascii_lowercase();
+    control.split(',').map(str::trim).any(|part| part == "public" || part.starts_with("s-maxage"))
+}
+
+fn from_cache(response: &impl Headers) -> bool {
+    let status = response.get("cf-cache-status").unwrap_or_default().to_ascii_uppercase();
+    let aged = response.get("age").is_some_and(|age| age.trim() != "0");
+    matches!(status.as_str(), "HIT" | "STALE" | "UPDATING" | "REVALIDATED") || aged
+}
+
+fn decode(value: &str) -> Option<String> {
+    Some(percent_decode_str(value.trim()).decode_utf8().ok()?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_user_is_told_by_encoded_headers() {
+        let (said, topic) = read(&[
+            ("X-Presence-User", "s%C3%A4lly"),
+            ("X-Presence-Name", "Sally%20M."),
+            ("X-Presence-Avatar", "/a.png"),
+            ("X-Presence-Perms", "can_edit, view%2Call,"),
+            ("X-Presence-Invisible", "1"),
+            ("X-Presence-Topic", "user:bob"),
+        ]);
+        let Said::User(user) = said else { panic!("a user") };
+        assert_eq!(user.id.as_str(), "sälly");
+        assert_eq!(user.profile.name.unwrap().as_str(), "Sally M.");
+        assert_eq!(user.perms, ["can_edit", "view,all"]);
+        assert!(user.profile.invisible);
+        assert_eq!(topic.unwrap().as_str(), "user:bob");
+    }
+
+    #[test]
+    fn an_empty_id_means_that_nobody_is_signed_in() {
+        assert_eq!(read(&[("x-presence-user", "")]).0, Said::Nobody);
+        assert_eq!(read(&[("x-presence-name", "Sally")]).0, Said::Nothing);
+    }
+
+    #[test]
+    fn what_is_malformed_names_nobody() {
+        for id in ["%FF", "a%0Ab", "sally, bob", &"x".repeat(129)] {
+            assert_eq!(read(&[("x-presence-user", id)]).0, Said::Nothing, "{id}");
+        }
+        let (said, _) =
+            read(&[("x-presence-user", "sally"), ("x-presence-avatar", "javascript:x"), ("x-presence-name", "%00")]);
+        let Said::User(user) = said else { panic!("a user") };
+        assert_eq!((user.profile.avatar, user.profile.name), (None, None));
+    }
+
+    #[test]
+    fn an_answer_out_of_a_cache_names_nobody() {
+        for header in [("CF-Cache-Status", "HIT"), ("Age", "12"), ("cf-cache-status", "stale")] {
+            assert_eq!(read(&[("x-presence-user", "sally"), header]).0, Said::Nothing);
+        }
+        assert_ne!(read(&[("x-presence-user", "sally"), ("cf-cache-status", "DYNAMIC")]).0, Said::Nothing);
+    }
+
+    #[test]
+    fn a_shared_answer_is_told_by_its_cache_control() {
+        for (control, shared) in
+            [("public, max-age=60", true), ("s-maxage=5", true), ("private", false), ("", false), ("max-age=9", false)]
+        {
+            assert_eq!(is_shared(&[("cache-control", control)]), shared, "{control}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_headers_are_read_without_a_panic(id in ".{0,150}", name in ".{0,150}", perms in ".{0,150}") {
+            let _ = read(&[("x-presence-user", id.as_str()), ("x-presence-name", &name), ("x-presence-perms", &perms)]);
+        }
+    }
+}
