@@ -11,14 +11,14 @@ use sha2::{Digest, Sha256};
 /// The most bytes that a touch or a leave may have.
 pub const MAX_BODY: usize = 4096;
 
-/// What a touch says, apart from who it is.
+/// What a page tells of itself, apart from who looks at it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PageTouch {
+pub struct Seen {
     /// Where the visitor is.
     pub place: Option<Place>,
-    /// The page that reports.
+    /// The tab that reports.
     pub tab: Option<TabId>,
-    /// Whether anybody is looking.
+    /// Whether they are looking.
     pub state: State,
 }
 
@@ -36,7 +36,7 @@ struct LeaveBody {
     tab: Option<String>,
 }
 
-impl PageTouch {
+impl Seen {
     /// Reads the body of a touch. An empty one is a touch that says nothing more.
     ///
     /// # Errors
@@ -136,12 +136,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn status(body: &str) -> u16 {
-        PageTouch::from_body(body.as_bytes()).map_or_else(|problem| problem.status(), |_| 204)
+        Seen::from_body(body.as_bytes()).map_or_else(|problem| problem.status(), |_| 204)
     }
 
     #[test]
     fn a_touch_says_where_and_whether_anybody_looks() {
-        let touch = PageTouch::from_body(
+        let touch = Seen::from_body(
             br#"{"path":"/a?q=1","title":" A ","tab":"t1","state":"away","topic":"user:sally","new":1}"#,
         );
         let touch = touch.unwrap();
@@ -149,8 +149,8 @@ mod tests {
         assert_eq!((place.path.as_str(), place.title.unwrap().as_str()), ("/a", "A"));
         assert_eq!(place.topic.unwrap().as_str(), "user:sally");
         assert_eq!((touch.state, touch.tab.is_some()), (State::Away, true));
-        assert_eq!(PageTouch::from_body(b"{}").unwrap(), PageTouch::default());
-        assert_eq!(PageTouch::from_body(b"").unwrap(), PageTouch::default());
+        assert_eq!(Seen::from_body(b"{}").unwrap(), Seen::default());
+        assert_eq!(Seen::from_body(b"").unwrap(), Seen::default());
     }
 
     #[test]
@@ -197,9 +197,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_taken_or_refused_but_never_panic(body in proptest::collection::vec(any::<u8>(), 0..200), text in ".{0,80}") {
-            let _ = PageTouch::from_body(&body);
+            let _ = Seen::from_body(&body);
             let _ = leave_from_body(&body);
-            let _ = PageTouch::from_body(format!("{{\"path\":{text:?}}}").as_bytes());
+            let _ = Seen::from_body(format!("{{\"path\":{text:?}}}").as_bytes());
             let _ = place_of_request(&text, None);
         }
     }

@@ -8,6 +8,7 @@ pub mod cookies;
 pub mod guest;
 pub mod origin;
 pub mod token;
+pub mod visit;
 
 use crate::config::Secret;
 use crate::http::Headers;

@@ -105,7 +105,7 @@ pub struct Touch {
 }
 
 /// A user who is no longer online: what `last_seen` keeps of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Departure {
     /// Who.
     pub user: UserId,

@@ -151,7 +151,7 @@ impl Site {
         let mut unreadable = 0;
         let mut batches: Vec<(i64, Batch)> = Vec::new();
         for (slot, data) in rows {
-            match record::decode(&data) {
+            match record::decode::<Batch>(&data) {
                 Ok(batch) => batches.push((slot, batch)),
                 // Version 0 sorts first, so that the slot is the next to be used again.
                 Err(_) => {

@@ -1,0 +1,229 @@
+//! What a request means for presence: whom it touches, who signs in or out by it, and what becomes of the cookie.
+
+use super::origin::Said;
+use super::{Asker, Keys, User};
+use crate::http::report::Seen;
+use crate::presence::id::{GuestKey, TabId, UserId};
+use crate::presence::member::{MemberKey, Profile, Signal, Touch};
+use crate::presence::time::{Seconds, Timestamp};
+
+/// For how long our cookie is good. The origin names its users on every page, so it is renewed long before.
+pub const COOKIE_LIFE: Seconds = Seconds(86_400);
+
+/// What becomes of the cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CookieChange {
+    /// The browser is given this token.
+    Keep(String),
+    /// The browser is to forget it.
+    Clear,
+}
+
+/// What a request means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Visit {
+    /// What is to be recorded.
+    pub signals: Vec<Signal>,
+    /// What becomes of the cookie, if anything.
+    pub cookie: Option<CookieChange>,
+}
+
+/// Who a request is from, with all that is needed to find out.
+pub struct Visitor<'a> {
+    /// What the request says.
+    pub asker: &'a Asker,
+    /// The site's keys.
+    pub keys: &'a Keys,
+    /// The time.
+    pub now: Timestamp,
+    /// For how long a touch counts.
+    pub window: Seconds,
+}
+
+impl Visitor<'_> {
+    /// A page that the origin answered, saying so much of who it answered.
+    pub fn page(&self, said: Said, seen: Seen) -> Visit {
+        match said {
+            Said::User(user) => self.named(user, seen),
+            Said::Nobody => self.signed_out(seen),
+            Said::Nothing => Visit { signals: vec![self.touch(seen)], cookie: None },
+        }
+    }
+
+    /// A touch by whoever the request itself shows to be.
+    pub fn touch(&self, seen: Seen) -> Signal {
+        match self.asker.signed(self.keys, self.now) {
+            Some(claims) => user_touch(claims.user.id, claims.user.profile, None, seen),
+            None => self.stranger_touch(seen),
+        }
+    }
+
+    /// A page of whoever the request shows to be is being closed.
+    pub fn leave(&self, tab: Option<TabId>) -> Signal {
+        let key = match self.asker.signed(self.keys, self.now) {
+            Some(claims) => MemberKey::User(claims.user.id),
+            None => self.asker.stranger(self.keys, self.now),
+        };
+        Signal::Leave { key, tab }
+    }
+
+    fn named(&self, user: User, seen: Seen) -> Visit {
+        let known = self.asker.signed(self.keys, self.now);
+        let same_user = known.as_ref().is_some_and(|claims| claims.user.id == user.id);
+        // Who comes without our cookie, or with another's, was somebody else a moment ago.
+        let was = (known.is_none()).then(|| self.asker.guest_key(self.keys, self.now.day()));
+        let half_life = Seconds(COOKIE_LIFE.0 / 2);
+        let good = known.as_ref().is_some_and(|claims| claims.user == user && claims.until > self.now.plus(half_life));
+        let token = || self.keys.sign(&user, &self.asker.site, self.now, self.now.plus(COOKIE_LIFE));
+        let cookie = if good { None } else { token().map(CookieChange::Keep) };
+        let mut signals = Vec::with_capacity(2);
+        if let (Some(claims), false) = (known, same_user) {
+            signals.push(Signal::SignOut(claims.user.id));
+        }
+        signals.push(user_touch(user.id, user.profile, was, seen));
+        Visit { signals, cookie }
+    }
+
+    fn signed_out(&self, seen: Seen) -> Visit {
+        let cookie = self.asker.has_cookie().then_some(CookieChange::Clear);
+        let signal = match self.asker.signed(self.keys, self.now) {
+            // They are a guest again from their next request on.
+            Some(claims) => Signal::SignOut(claims.user.id),
+            None => self.stranger_touch(seen),
+        };
+        Visit { signals: vec![signal], cookie }
+    }
+
+    fn stranger_touch(&self, seen: Seen) -> Signal {
+        let key = self.asker.stranger(self.keys, self.now);
+        let was = match key {
+            MemberKey::Guest(_) => self.asker.guest_of_yesterday(self.keys, self.now, self.window),
+            _ => None,
+        };
+        Signal::Touch(Touch { key, was, profile: None, place: seen.place, tab: seen.tab, state: seen.state })
+    }
+}
+
+fn user_touch(
+    id: UserId,
+    profile: Profile,
+    was: Option<GuestKey>,
+    seen: Seen,
+) -> Signal {
+    let key = MemberKey::User(id);
+    Signal::Touch(Touch { key, was, profile: Some(profile), place: seen.place, tab: seen.tab, state: seen.state })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+    use crate::presence::id::{Name, SiteName};
+
+    const NOON: i64 = 1_795_176_000_000;
+    const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0";
+
+    fn keys() -> Keys {
+        Keys::new(vec![Secret::new(*b"0123456789abcdef")]).unwrap()
+    }
+
+    fn asker(headers: &[(&str, &str)]) -> Asker {
+        let mut all = vec![("user-agent", BROWSER), ("cf-connecting-ip", "10.0.0.1")];
+        all.extend_from_slice(headers);
+        Asker::of(&all.as_slice(), SiteName::parse("example.com").unwrap(), false)
+    }
+
+    fn at(asker: &Asker, millis: i64, said: Said) -> Visit {
+        let visitor =
+            Visitor { asker, keys: &keys(), now: Timestamp::from_millis(millis), window: Seconds(330) };
+        visitor.page(said, Seen::default())
+    }
+
+    fn user(id: &str) -> User {
+        let profile = Profile { name: Name::parse(id).ok(), ..Profile::default() };
+        User { id: UserId::parse(id).unwrap(), profile, perms: vec![] }
+    }
+
+    fn touched(visit: &Visit) -> &Touch {
+        match visit.signals.last() {
+            Some(Signal::Touch(touch)) => touch,
+            other => panic!("a touch, not {other:?}"),
+        }
+    }
+
+    fn cookie_of(visit: &Visit) -> String {
+        match &visit.cookie {
+            Some(CookieChange::Keep(token)) => format!("presence={token}"),
+            other => panic!("a cookie, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_guest_who_signs_in_is_known_by_the_cookie_from_then_on() {
+        let guest = at(&asker(&[]), NOON, Said::Nothing);
+        let MemberKey::Guest(guest_key) = touched(&guest).key else { panic!("a guest") };
+        let signed_in = at(&asker(&[]), NOON, Said::User(user("sally")));
+        assert_eq!(touched(&signed_in).was, Some(guest_key));
+        let cookie = cookie_of(&signed_in);
+        let widget = at(&asker(&[("cookie", &cookie)]), NOON + 1000, Said::Nothing);
+        assert_eq!(touched(&widget).key, MemberKey::User(UserId::parse("sally").unwrap()));
+        assert_eq!(touched(&widget).profile, Some(user("sally").profile));
+        let page = at(&asker(&[("cookie", &cookie)]), NOON + 1000, Said::User(user("sally")));
+        assert_eq!((page.cookie.as_ref(), touched(&page).was), (None, None), "nothing to renew, nobody superseded");
+    }
+
+    #[test]
+    fn the_cookie_is_renewed_at_half_its_life_and_when_the_user_changed() {
+        let cookie = cookie_of(&at(&asker(&[]), NOON, Said::User(user("sally"))));
+        let later = NOON + 12 * 3_600_000 + 1;
+        assert!(at(&asker(&[("cookie", &cookie)]), later, Said::User(user("sally"))).cookie.is_some());
+        let renamed = User { perms: vec!["can_edit".into()], ..user("sally") };
+        assert!(at(&asker(&[("cookie", &cookie)]), NOON, Said::User(renamed)).cookie.is_some());
+        let other = at(&asker(&[("cookie", &cookie)]), NOON, Said::User(user("bob")));
+        assert_eq!(other.signals.len(), 2);
+        assert_eq!(other.signals[0], Signal::SignOut(UserId::parse("sally").unwrap()));
+    }
+
+    #[test]
+    fn who_signs_out_is_gone_at_once_and_a_guest_at_the_next_request() {
+        let cookie = cookie_of(&at(&asker(&[]), NOON, Said::User(user("sally"))));
+        let out = at(&asker(&[("cookie", &cookie)]), NOON, Said::Nobody);
+        assert_eq!(out.signals, [Signal::SignOut(UserId::parse("sally").unwrap())]);
+        assert_eq!(out.cookie, Some(CookieChange::Clear));
+        let next = at(&asker(&[]), NOON, Said::Nobody);
+        assert!(matches!(touched(&next).key, MemberKey::Guest(_)));
+        assert_eq!(next.cookie, None);
+    }
+
+    #[test]
+    fn a_forged_cookie_is_a_guests_and_is_cleared_when_nobody_is_signed_in() {
+        let forged = [("cookie", "presence=eyJhbGciOiJub25lIn0.eyJzdWIiOiJzYWxseSJ9.")];
+        assert!(matches!(touched(&at(&asker(&forged), NOON, Said::Nothing)).key, MemberKey::Guest(_)));
+        assert_eq!(at(&asker(&forged), NOON, Said::Nobody).cookie, Some(CookieChange::Clear));
+    }
+
+    #[test]
+    fn a_client_cannot_name_itself() {
+        let request = [("x-presence-user", "sally"), ("x-presence-name", "Sally")];
+        assert!(matches!(touched(&at(&asker(&request), NOON, Said::Nothing)).key, MemberKey::Guest(_)));
+    }
+
+    #[test]
+    fn after_midnight_a_guest_is_who_they_were_before() {
+        let midnight = 1_795_219_200_000;
+        let before = touched(&at(&asker(&[]), midnight - 1000, Said::Nothing)).key.clone();
+        let visit = at(&asker(&[]), midnight + 1000, Said::Nothing);
+        let after = touched(&visit);
+        assert_ne!(after.key, before);
+        assert_eq!(after.was.map(MemberKey::Guest), Some(before));
+        assert_eq!(touched(&at(&asker(&[]), midnight + 331_000, Said::Nothing)).was, None);
+    }
+
+    #[test]
+    fn of_two_cookies_of_one_name_the_genuine_one_counts() {
+        let good = cookie_of(&at(&asker(&[]), NOON, Said::User(user("sally"))));
+        let both = format!("presence=forged; {good}");
+        let visit = at(&asker(&[("cookie", &both)]), NOON, Said::Nothing);
+        assert_eq!(touched(&visit).key, MemberKey::User(UserId::parse("sally").unwrap()));
+    }
+}
