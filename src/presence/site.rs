@@ -234,9 +234,13 @@ impl Site {
         self.now
     }
 
-    /// Whether there is anything in storage that may one day be swept.
-    pub fn is_stored(&self) -> bool {
-        !self.rows.is_empty()
+    /// Lets go of the rows that nobody needs any more, and names them. The newest one stays: it tells the peak.
+    pub fn sweep(&mut self) -> Vec<i64> {
+        let mut swept = Vec::new();
+        while self.rows.len() > 1 && self.rows.front().is_some_and(|(_, until)| *until < self.now) {
+            swept.extend(self.rows.pop_front().map(|(slot, _)| slot));
+        }
+        swept
     }
 
     /// Members of a kind, newest first, from just after `after`, at most `limit`; and where the next page begins, if

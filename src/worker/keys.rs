@@ -1,0 +1,48 @@
+//! The keys of a site: those that are configured, or the one that its object keeps.
+
+use super::calls;
+use crate::config::{Config, Secret};
+use crate::identity::Keys;
+use crate::presence::id::SiteName;
+use crate::protocol::call::Call;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+use worker::{Env, Result};
+
+/// The most sites that one isolate remembers anything of. A deployment serves a handful; a client may make up more.
+pub const MAX_SITES: usize = 32;
+
+thread_local! {
+    static KEPT: RefCell<HashMap<SiteName, Rc<Keys>>> = RefCell::new(HashMap::new());
+}
+
+/// The keys, if they are at hand.
+pub fn at_hand(config: &Config, site: &SiteName) -> Option<Rc<Keys>> {
+    if let Some(keys) = KEPT.with_borrow(|kept| kept.get(site).cloned()) {
+        return Some(keys);
+    }
+    Keys::new(config.secrets.clone()).map(|keys| keep(site, keys))
+}
+
+/// The keys; the site's object is asked for them if need be.
+pub async fn get(config: &Config, site: &SiteName, env: &Env, patience: Duration) -> Result<Rc<Keys>> {
+    if let Some(keys) = at_hand(config, site) {
+        return Ok(keys);
+    }
+    let secret: Vec<u8> = calls::ask(env, site, &Call::Secret, patience).await?;
+    let keys = Keys::new(vec![Secret::new(secret)]);
+    keys.map(|keys| keep(site, keys)).ok_or_else(|| "the presence object has no secret".into())
+}
+
+fn keep(site: &SiteName, keys: Keys) -> Rc<Keys> {
+    let keys = Rc::new(keys);
+    KEPT.with_borrow_mut(|kept| {
+        if kept.len() >= MAX_SITES {
+            kept.clear();
+        }
+        kept.insert(site.clone(), keys.clone());
+    });
+    keys
+}

@@ -1,0 +1,91 @@
+//! The shell: the only code that sees the platform. It moves bytes and calls the core; it decides nothing.
+
+mod answer;
+mod calls;
+mod clock;
+#[cfg(feature = "test-hooks")]
+mod hooks;
+mod keys;
+mod origin;
+mod presence_object;
+mod reads;
+mod recording;
+mod request;
+mod setup;
+
+use crate::http::conditions::{tag_of, tagged};
+use crate::http::cors::{Caller, public, public_preflight};
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::http::report::{MAX_BODY, Seen, leave_from_body};
+use crate::http::route::Route;
+use crate::protocol::widget;
+use request::Asked;
+use setup::Setup;
+use worker::{Context, Env, Result, event};
+
+/// The smallest picture there is: a transparent GIF of one pixel (GIF89a).
+const PIXEL: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
+#[event(fetch)]
+async fn fetch(raw: web_sys::Request, env: Env, ctx: Context) -> Result<web_sys::Response> {
+    let asked = Asked::read(raw);
+    #[cfg(feature = "test-hooks")]
+    hooks::heed(&asked);
+    let setup = Setup::of(&env);
+    match Route::of(setup.base_path(), &asked.method, &asked.path, &asked.query) {
+        Ok(Route::Page) => origin::page(asked, &setup, env, ctx).await,
+        Ok(route) => {
+            let reply = ours(route, &asked, &setup, &env, &ctx).await;
+            answer::write(reply.unwrap_or_else(|problem| public(problem.reply())), &asked)
+        }
+        Err(problem) => answer::write(public(problem.reply()), &asked),
+    }
+}
+
+/// Everything under the base path.
+async fn ours(
+    route: Route,
+    asked: &Asked,
+    setup: &Setup,
+    env: &Env,
+    ctx: &Context,
+) -> std::result::Result<Reply, Problem> {
+    let config = setup.config()?;
+    match route {
+        Route::Page => Err(Problem::NotFound("There is nothing at this address.".into())),
+        Route::Health => Ok(Reply::new(200, "text/plain; charset=utf-8", "ok").with("cache-control", "no-store")),
+        Route::Widget => {
+            let script = Reply::new(200, "text/javascript; charset=utf-8", widget::SCRIPT)
+                // Long enough to be free on the next page, short enough to reach everybody within the hour.
+                .with("cache-control", "public, max-age=3600");
+            Ok(public(tagged(script, &tag_of(widget::SCRIPT.as_bytes()), asked)))
+        }
+        Route::ReadPreflight => Ok(public_preflight()),
+        Route::RecordPreflight => Ok(Caller::of(asked, &asked.host, &config.allowed_origins)?.preflight()),
+        Route::Read(query, form) => reads::read(query, form, asked, config, env).await,
+        Route::Touch => {
+            let caller = Caller::of(asked, &asked.host, &config.allowed_origins)?;
+            let seen = asked.body(MAX_BODY).await.and_then(|body| Seen::from_body(&body));
+            let done = match seen {
+                Ok(seen) => recording::touch(asked, seen, config, env, ctx).await.map(|()| Reply::no_content()),
+                Err(problem) => Err(problem),
+            };
+            Ok(caller.allow(done.unwrap_or_else(|problem| problem.reply())))
+        }
+        Route::Leave => {
+            let caller = Caller::of(asked, &asked.host, &config.allowed_origins)?;
+            let tab = asked.body(MAX_BODY).await.and_then(|body| leave_from_body(&body));
+            let done = match tab {
+                Ok(tab) => recording::leave(asked, tab, config, env, ctx).await.map(|()| Reply::no_content()),
+                Err(problem) => Err(problem),
+            };
+            Ok(caller.allow(done.unwrap_or_else(|problem| problem.reply())))
+        }
+        Route::TouchGif(touch) => {
+            let caller = Caller::of(asked, &asked.host, &config.allowed_origins)?;
+            recording::touch(asked, Seen::from_gif(touch)?, config, env, ctx).await?;
+            Ok(caller.allow(Reply::new(200, "image/gif", PIXEL).with("cache-control", "no-store")))
+        }
+    }
+}

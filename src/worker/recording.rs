@@ -1,0 +1,123 @@
+//! Signals go to the isolate's recorder, and its batches to the site's object.
+
+use super::keys::{self, MAX_SITES};
+use super::request::Asked;
+use super::{calls, clock, reads};
+use crate::config::Config;
+use crate::http::problem::Problem;
+use crate::http::report::Seen;
+use crate::identity::visit::Visitor;
+use crate::presence::id::{SiteName, TabId};
+use crate::presence::member::Signal;
+use crate::presence::recorder::Recorder;
+use crate::presence::time::Millis;
+use crate::protocol::call::{Applied, Call};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+use worker::{Context, Delay, Env, console_error};
+
+thread_local! {
+    static RECORDERS: RefCell<HashMap<SiteName, Recorder>> = RefCell::new(HashMap::new());
+}
+
+/// Records the touch of whoever sent a request.
+pub async fn touch(asked: &Asked, seen: Seen, config: &Config, env: &Env, ctx: &Context) -> Result<(), Problem> {
+    record_as(asked, config, env, ctx, |visitor| visitor.touch(seen)).await
+}
+
+/// Records that a page of whoever sent a request is being closed.
+pub async fn leave(
+    asked: &Asked,
+    tab: Option<TabId>,
+    config: &Config,
+    env: &Env,
+    ctx: &Context,
+) -> Result<(), Problem> {
+    record_as(asked, config, env, ctx, |visitor| visitor.leave(tab)).await
+}
+
+async fn record_as(
+    asked: &Asked,
+    config: &Config,
+    env: &Env,
+    ctx: &Context,
+    signal: impl FnOnce(&Visitor<'_>) -> Signal,
+) -> Result<(), Problem> {
+    let site = asked.site(config)?;
+    let keys = keys::get(config, &site, env, calls::PATIENCE).await.map_err(|error| {
+        console_error!("no keys: {error}");
+        Problem::Unavailable
+    })?;
+    let asker = asked.asker(site.clone());
+    let visitor = Visitor { asker: &asker, keys: &keys, now: clock::now(), window: config.window() };
+    record(vec![signal(&visitor)], &site, config, env, ctx);
+    Ok(())
+}
+
+/// Records signals. Whoever's request brings the first of a batch sees to it that the batch is sent.
+pub fn record(signals: Vec<Signal>, site: &SiteName, config: &Config, env: &Env, ctx: &Context) {
+    for signal in signals {
+        let due = with(site, config, |recorder| recorder.take(clock::now(), signal));
+        if let Some(hold) = due {
+            ctx.wait_until(send_in(hold, site.clone(), env.clone()));
+        }
+    }
+}
+
+/// Sends what is new now, so that whoever reads next sees it.
+pub async fn send_news(site: &SiteName, env: &Env) {
+    let news = RECORDERS.with_borrow(|recorders| recorders.get(site).is_some_and(Recorder::has_news));
+    if news {
+        send(site, env).await;
+    }
+}
+
+async fn send_in(hold: Millis, site: SiteName, env: Env) {
+    Delay::from(Duration::from_millis(u64::from(hold.0))).await;
+    for attempt in 1..=3 {
+        if send(&site, &env).await {
+            return;
+        }
+        Delay::from(Duration::from_millis(500 * attempt)).await;
+    }
+}
+
+/// Sends the batch, and takes it back where that fails.
+async fn send(site: &SiteName, env: &Env) -> bool {
+    let batch = RECORDERS.with_borrow_mut(|recorders| {
+        recorders.get_mut(site).map(|recorder| recorder.drain(clock::now())).unwrap_or_default()
+    });
+    if batch.is_empty() {
+        return true;
+    }
+    let sent = clock::now();
+    let call = Call::Apply(batch);
+    let error = match calls::ask::<Applied>(env, site, &call, calls::PATIENCE).await {
+        Ok(_) => {
+            reads::forget(site);
+            return true;
+        }
+        Err(error) => error,
+    };
+    console_error!("a batch was not taken: {error}");
+    if let Call::Apply(batch) = call {
+        RECORDERS.with_borrow_mut(|recorders| {
+            if let Some(recorder) = recorders.get_mut(site) {
+                recorder.put_back(sent, batch);
+            }
+        });
+    }
+    false
+}
+
+fn with<T>(site: &SiteName, config: &Config, work: impl FnOnce(&mut Recorder) -> T) -> T {
+    RECORDERS.with_borrow_mut(|recorders| {
+        if recorders.len() >= MAX_SITES && !recorders.contains_key(site) {
+            // Whoever makes up sites loses the batches of those; the one that is served is soon there again.
+            recorders.clear();
+        }
+        let new = || Recorder::new(config.touch_resolution, config.window(), clock::now());
+        work(recorders.entry(site.clone()).or_insert_with(new))
+    })
+}

@@ -1,0 +1,99 @@
+//! A request, its parts taken out once.
+
+use crate::config::{Config, is_authority};
+use crate::http::Headers;
+use crate::http::problem::Problem;
+use crate::identity::Asker;
+use crate::presence::id::SiteName;
+use futures_util::StreamExt;
+use worker::Request;
+
+/// A request.
+pub struct Asked {
+    /// As the platform gave it.
+    pub raw: web_sys::Request,
+    /// The method.
+    pub method: String,
+    /// Whether it came over https.
+    pub secure: bool,
+    /// The host, with its port where one is told.
+    pub host: String,
+    /// The path, percent-encoded.
+    pub path: String,
+    /// The query, without its question mark.
+    pub query: String,
+    headers: web_sys::Headers,
+}
+
+impl Headers for Asked {
+    fn get(&self, name: &str) -> Option<String> {
+        self.headers.get(name).ok().flatten()
+    }
+}
+
+impl Asked {
+    /// Takes a request apart. The platform's URLs are serialised by the WHATWG rules: scheme, `://`, authority, path.
+    pub fn read(raw: web_sys::Request) -> Self {
+        let url = raw.url();
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", &url));
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = address.split_once('/').unwrap_or((address, ""));
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        Self {
+            method: raw.method(),
+            secure: scheme == "https",
+            host: host.to_owned(),
+            path: format!("/{path}"),
+            query: query.to_owned(),
+            headers: raw.headers(),
+            raw,
+        }
+    }
+
+    /// The path and query as they stand in the URL.
+    pub fn target(&self) -> String {
+        if self.query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query) }
+    }
+
+    /// Whose presence this is about.
+    pub fn site(&self, config: &Config) -> Result<SiteName, Problem> {
+        if let Some(site) = &config.site {
+            return Ok(site.clone());
+        }
+        let name = match self.host.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => name,
+            _ => &self.host,
+        };
+        match is_authority(&self.host) {
+            true => Ok(SiteName::parse(name.to_ascii_lowercase())?),
+            false => Err(Problem::BadRequest("the Host header must be a host name, with or without a port".into())),
+        }
+    }
+
+    /// What it says of its sender.
+    pub fn asker(&self, site: SiteName) -> Asker {
+        Asker::of(self, site, self.secure)
+    }
+
+    /// The body, of at most `limit` bytes.
+    pub async fn body(&self, limit: usize) -> Result<Vec<u8>, Problem> {
+        let told = self.get("content-length").and_then(|length| length.parse::<usize>().ok());
+        if told.is_some_and(|length| length > limit) {
+            return Err(Problem::TooLarge(limit));
+        }
+        let mut body = Vec::new();
+        if self.raw.body().is_none() {
+            return Ok(body);
+        }
+        let broken = |_| Problem::BadRequest("the body ended before it was whole".into());
+        let mut stream = Request::from(Clone::clone(&self.raw)).stream().map_err(broken)?;
+        while let Some(chunk) = stream.next().await {
+            body.extend(chunk.map_err(broken)?);
+            if body.len() > limit {
+                return Err(Problem::TooLarge(limit));
+            }
+        }
+        Ok(body)
+    }
+}
