@@ -1,0 +1,32 @@
+// Builds the Worker into `build`, and with `--test-hooks` the one that tests can meddle with into `build-test`.
+
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { digest, once, root, run, say, setUp } from "./setup.mjs";
+
+/** Builds unless nothing has changed since. */
+export function build(environment, { hooks = false } = {}) {
+  const folder = hooks ? "build-test" : "build";
+  const inputs = digest("src", "www", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", ".ci/setup.mjs", ".ci/build.mjs");
+  const wasm = join(root, folder, "index_bg.wasm");
+  if (!existsSync(wasm)) rmSync(join(root, folder, ".stamp"), { force: true });
+  once(`${folder}/.stamp`, inputs, () => {
+    say(`building the Worker into ${folder}`);
+    const features = hooks ? ["--", "--features", "test-hooks"] : [];
+    const env = { ...environment, PATH: `${environment.TOOLCHAIN_SHIMS}:${environment.PATH}` };
+    run(environment.WORKER_BUILD, ["--release", "--panic-unwind", "--out-dir", folder, ...features], { env });
+    strip(environment, wasm);
+  });
+}
+
+// Function names cost 30 KB gzip, and every isolate would load them; worker-build keeps them whatever it is told.
+function strip(environment, wasm) {
+  const used = ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types"];
+  const features = [...used, "exception-handling"].map((feature) => `--enable-${feature}`);
+  run(environment.WASM_OPT_BIN, [...features, "--strip-debug", wasm, "-o", wasm], { env: environment });
+  const gzip = gzipSync(readFileSync(wasm), { level: 9 }).length;
+  say(`index_bg.wasm: ${statSync(wasm).size} bytes, ${gzip} gzip`);
+}
+
+if (process.argv[1] === import.meta.filename) build(setUp(), { hooks: process.argv.includes("--test-hooks") });

@@ -1,0 +1,65 @@
+// The overview page: reads the public answers every few seconds while somebody looks at it.
+const base = "/_presence/v1/";
+const every = 5000; // milliseconds
+const find = (id) => document.getElementById(id);
+
+async function read(path) {
+  const response = await fetch(base + path, { cache: "no-cache" });
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return response.text();
+}
+
+function pageRow({ path, title, total }) {
+  const link = document.createElement("a");
+  link.href = new URL(path, location.origin).pathname;
+  link.textContent = title || path;
+  const people = document.createElement("span");
+  people.textContent = total === 1 ? "1 person" : `${total} people`;
+  const row = document.createElement("li");
+  row.append(link, people);
+  return row;
+}
+
+// What is unchanged is left alone: somebody may be on a link with the keyboard, or selecting text.
+let shownPages;
+function showPages(text) {
+  if (text === shownPages) return;
+  shownPages = text;
+  find("pages").replaceChildren(...JSON.parse(text).pages.map(pageRow));
+}
+
+function showText(id, text) {
+  if (find(id).textContent === text) return false;
+  find(id).textContent = text;
+  return true;
+}
+
+async function refresh() {
+  const [pages, online, count] = await Promise.all(["pages.json", "online.json", "count"].map(read));
+  showPages(pages);
+  showText("json", JSON.stringify(JSON.parse(online), null, 2));
+  if (showText("count", count.trim())) find("badge").src = `${base}badge.svg?${count.trim()}`; // or the old image stays
+}
+
+let timer;
+async function poll() {
+  clearTimeout(timer);
+  if (document.hidden) return;
+  await refresh().catch(() => {}); // what is shown stays; the next round tries again
+  clearTimeout(timer);
+  timer = setTimeout(poll, every);
+}
+
+document.addEventListener("visibilitychange", poll);
+document.addEventListener("presence", poll); // the widget has news: the rest of the page follows
+poll();
+
+find("copy").addEventListener("click", async () => {
+  try {
+    await navigator.clipboard.writeText(find("snippet").textContent);
+    find("copied").textContent = "Copied.";
+  } catch {
+    getSelection().selectAllChildren(find("snippet")); // no clipboard here: left selected for the keyboard
+    find("copied").textContent = "Press Ctrl+C or ⌘C.";
+  }
+});
