@@ -154,7 +154,9 @@ export function setUp() {
     TOOLCHAIN_SHIMS: shims,
     // Sorting and formatting made small: 12 KB gzip. Without the backtraces that wasm has no use for.
     CARGO_UNSTABLE_BUILD_STD_FEATURES: "panic-unwind,optimize_for_size",
+    // Nobody has to be asked for anything outside this machine.
     WRANGLER_SEND_METRICS: "false",
+    CLOUDFLARE_CF_FETCH_ENABLED: "false",
     CI: process.env.CI ?? "",
   };
 }

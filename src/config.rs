@@ -6,6 +6,9 @@ use crate::presence::id::{Invalid, SiteName};
 use crate::presence::time::Seconds;
 use std::fmt;
 
+/// Where everything of ours lives unless `BASE_PATH` says otherwise.
+pub const DEFAULT_BASE_PATH: &str = "/_presence";
+
 /// Where pages come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -143,7 +146,7 @@ pub fn is_authority(text: &str) -> bool {
         Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
             (1..=253).contains(&host.len())
-                && host.split('.').all(|label| !label.is_empty() || host.ends_with('.'))
+                && host.strip_suffix('.').unwrap_or(host).split('.').all(|label| !label.is_empty())
                 && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
         }
     };
@@ -168,7 +171,7 @@ fn flag(name: &'static str, value: Option<String>, default: bool) -> Result<bool
 }
 
 fn base_path(value: Option<String>) -> Result<String, Invalid> {
-    let Some(value) = value else { return Ok("/_presence".to_owned()) };
+    let Some(value) = value else { return Ok(DEFAULT_BASE_PATH.to_owned()) };
     let trimmed = value.trim_end_matches('/');
     let sound = trimmed.len() <= 64
         && trimmed.strip_prefix('/').is_some_and(|rest| {

@@ -131,11 +131,42 @@ fn two_touches_in_the_same_millisecond_are_told_apart_by_their_order() {
 fn a_guest_who_signs_in_counts_once() {
     let mut kept = Kept::new(at(0));
     kept.touch(at(0), touch(guest(1)));
-    kept.touch(at(5), Touch { was: Some(GuestKey(1)), ..touch(user("sally")) });
+    kept.touch(at(5), Touch { was: Some(guest(1)), ..touch(user("sally")) });
     let counts = kept.site.counts();
     assert_eq!((counts.users, counts.guests, counts.total), (1, 0, 1));
     kept.restart(at(6));
     assert_eq!(kept.site.counts(), counts);
+    let sally = kept.site.user(&UserId::parse("sally").unwrap()).unwrap();
+    assert_eq!((sally.since, sally.last_seen), (at(0), at(5)), "here since they came, whoever they were then");
+}
+
+#[test]
+fn whoever_is_known_by_another_key_stays_where_they_were() {
+    let bot = |number| MemberKey::Bot(GuestKey(number));
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), Touch { place: Some(place("/a", None)), tab: Some(TabId(1)), ..touch(guest(1)) });
+    kept.touch(at(0), Touch { place: Some(place("/a", None)), ..touch(bot(1)) });
+    kept.touch(at(9), Touch { was: Some(guest(1)), ..touch(guest(2)) });
+    kept.touch(at(9), Touch { was: Some(bot(1)), ..touch(bot(2)) });
+    for time in [9, 10] {
+        let counts = kept.site.counts();
+        assert_eq!((counts.guests, counts.bots), (1, 1));
+        assert_eq!(kept.site.pages(9)[0].total, 1);
+        kept.restart(at(time));
+    }
+    kept.advance(at(400));
+    assert!(kept.site.pages(9).is_empty());
+}
+
+#[test]
+fn a_guest_who_signs_in_as_somebody_online_adds_nobody() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), Touch { place: Some(place("/a", None)), ..touch(guest(1)) });
+    kept.touch(at(1), Touch { place: Some(place("/b", None)), ..touch(user("sally")) });
+    kept.touch(at(2), Touch { was: Some(guest(1)), ..touch(user("sally")) });
+    let counts = kept.site.counts();
+    assert_eq!((counts.users, counts.guests), (1, 0));
+    assert_eq!(kept.site.pages(9).len(), 1);
 }
 
 #[test]

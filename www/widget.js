@@ -81,7 +81,7 @@
       if (!((data.counts ?? data).total >= 0)) throw new Error(text);
       Object.assign(feed, { text, data });
       for (const element of elements) element.render(data);
-      const half = number(data.online_timeout / 2, 5, 60, touchEvery);
+      const half = number(data.online_timeout / 2, 1, 60, touchEvery);
       if (half === touchEvery) return;
       touchEvery = half; // or a short online window would end first
       presence.run();

@@ -12,9 +12,9 @@ pub mod visit;
 
 use crate::config::Secret;
 use crate::http::Headers;
-use crate::presence::id::{GuestKey, SiteName, UserId};
+use crate::presence::id::{SiteName, UserId};
 use crate::presence::member::{MemberKey, Profile};
-use crate::presence::time::{Seconds, Timestamp};
+use crate::presence::time::Timestamp;
 use token::Claims;
 
 /// A user, and how they are to be treated.
@@ -76,19 +76,8 @@ impl Asker {
 
     /// The guest, or the bot, that this is when it is no user.
     pub fn stranger(&self, keys: &Keys, now: Timestamp) -> MemberKey {
-        let key = self.guest_key(keys, now.day());
+        let key = guest::key(keys.newest(), now.day(), &self.site, &self.address, &self.user_agent);
         if bot::is_bot(&self.user_agent) { MemberKey::Bot(key) } else { MemberKey::Guest(key) }
-    }
-
-    /// The guest that this was before midnight, as long as that one may still be online.
-    pub fn guest_of_yesterday(&self, keys: &Keys, now: Timestamp, window: Seconds) -> Option<GuestKey> {
-        let before = now.minus(window).day();
-        (before < now.day()).then(|| self.guest_key(keys, before))
-    }
-
-    /// The guest that this is when it is nobody else.
-    pub fn guest_key(&self, keys: &Keys, day: i64) -> GuestKey {
-        guest::key(keys.newest(), day, &self.site, &self.address, &self.user_agent)
     }
 }
 

@@ -22,10 +22,11 @@ pub enum Said {
 
 /// Reads the origin's headers.
 ///
-/// An answer that comes out of a cache was made for somebody else and names nobody. An id that is malformed or told
+/// An answer that comes out of a cache was made for somebody else and names nobody. One that asks for a password (401)
+/// names whoever the client claims to be, so it names nobody either. An id that is malformed or told
 /// twice names nobody either; of the other headers, what is malformed is left out.
-pub fn read(response: &impl Headers) -> (Said, Option<Topic>) {
-    if from_cache(response) {
+pub fn read(status: u16, response: &impl Headers) -> (Said, Option<Topic>) {
+    if status == 401 || from_cache(response) {
         return (Said::Nothing, None);
     }
     let decoded = |name: &str| decode(&response.get(name)?);
@@ -75,14 +76,17 @@ mod tests {
 
     #[test]
     fn a_user_is_told_by_encoded_headers() {
-        let (said, topic) = read(&[
-            ("X-Presence-User", "s%C3%A4lly"),
-            ("X-Presence-Name", "Sally%20M."),
-            ("X-Presence-Avatar", "/a.png"),
-            ("X-Presence-Perms", "can_edit, view%2Call,"),
-            ("X-Presence-Invisible", "1"),
-            ("X-Presence-Topic", "user:bob"),
-        ]);
+        let (said, topic) = read(
+            200,
+            &[
+                ("X-Presence-User", "s%C3%A4lly"),
+                ("X-Presence-Name", "Sally%20M."),
+                ("X-Presence-Avatar", "/a.png"),
+                ("X-Presence-Perms", "can_edit, view%2Call,"),
+                ("X-Presence-Invisible", "1"),
+                ("X-Presence-Topic", "user:bob"),
+            ],
+        );
         let Said::User(user) = said else { panic!("a user") };
         assert_eq!(user.id.as_str(), "sälly");
         assert_eq!(user.profile.name.unwrap().as_str(), "Sally M.");
@@ -93,17 +97,19 @@ mod tests {
 
     #[test]
     fn an_empty_id_means_that_nobody_is_signed_in() {
-        assert_eq!(read(&[("x-presence-user", "")]).0, Said::Nobody);
-        assert_eq!(read(&[("x-presence-name", "Sally")]).0, Said::Nothing);
+        assert_eq!(read(200, &[("x-presence-user", "")]).0, Said::Nobody);
+        assert_eq!(read(200, &[("x-presence-name", "Sally")]).0, Said::Nothing);
     }
 
     #[test]
     fn what_is_malformed_names_nobody() {
         for id in ["%FF", "a%0Ab", "sally, bob", &"x".repeat(129)] {
-            assert_eq!(read(&[("x-presence-user", id)]).0, Said::Nothing, "{id}");
+            assert_eq!(read(200, &[("x-presence-user", id)]).0, Said::Nothing, "{id}");
         }
-        let (said, _) =
-            read(&[("x-presence-user", "sally"), ("x-presence-avatar", "javascript:x"), ("x-presence-name", "%00")]);
+        let (said, _) = read(
+            200,
+            &[("x-presence-user", "sally"), ("x-presence-avatar", "javascript:x"), ("x-presence-name", "%00")],
+        );
         let Said::User(user) = said else { panic!("a user") };
         assert_eq!((user.profile.avatar, user.profile.name), (None, None));
     }
@@ -111,9 +117,15 @@ mod tests {
     #[test]
     fn an_answer_out_of_a_cache_names_nobody() {
         for header in [("CF-Cache-Status", "HIT"), ("Age", "12"), ("cf-cache-status", "stale")] {
-            assert_eq!(read(&[("x-presence-user", "sally"), header]).0, Said::Nothing);
+            assert_eq!(read(200, &[("x-presence-user", "sally"), header]).0, Said::Nothing);
         }
-        assert_ne!(read(&[("x-presence-user", "sally"), ("cf-cache-status", "DYNAMIC")]).0, Said::Nothing);
+        assert_ne!(read(200, &[("x-presence-user", "sally"), ("cf-cache-status", "DYNAMIC")]).0, Said::Nothing);
+    }
+
+    #[test]
+    fn an_answer_that_asks_for_a_password_names_nobody() {
+        assert_eq!(read(401, &[("x-presence-user", "sally")]).0, Said::Nothing);
+        assert_ne!(read(403, &[("x-presence-user", "sally")]).0, Said::Nothing);
     }
 
     #[test]
@@ -128,7 +140,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_headers_are_read_without_a_panic(id in ".{0,150}", name in ".{0,150}", perms in ".{0,150}") {
-            let _ = read(&[("x-presence-user", id.as_str()), ("x-presence-name", &name), ("x-presence-perms", &perms)]);
+            let _ = read(200, &[("x-presence-user", id.as_str()), ("x-presence-name", &name), ("x-presence-perms", &perms)]);
         }
     }
 }

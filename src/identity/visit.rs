@@ -3,7 +3,7 @@
 use super::origin::Said;
 use super::{Asker, Keys, User};
 use crate::http::report::Seen;
-use crate::presence::id::{GuestKey, TabId, UserId};
+use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{MemberKey, Profile, Signal, Touch};
 use crate::presence::time::{Seconds, Timestamp};
 
@@ -71,7 +71,7 @@ impl Visitor<'_> {
         let known = self.asker.signed(self.keys, self.now);
         let same_user = known.as_ref().is_some_and(|claims| claims.user.id == user.id);
         // Who comes without our cookie, or with another's, was somebody else a moment ago.
-        let was = (known.is_none()).then(|| self.asker.guest_key(self.keys, self.now.day()));
+        let was = known.is_none().then(|| self.asker.stranger(self.keys, self.now));
         let half_life = Seconds(COOKIE_LIFE.0 / 2);
         let good = known.as_ref().is_some_and(|claims| claims.user == user && claims.until > self.now.plus(half_life));
         let token = || self.keys.sign(&user, &self.asker.site, self.now, self.now.plus(COOKIE_LIFE));
@@ -96,20 +96,14 @@ impl Visitor<'_> {
 
     fn stranger_touch(&self, seen: Seen) -> Signal {
         let key = self.asker.stranger(self.keys, self.now);
-        let was = match key {
-            MemberKey::Guest(_) => self.asker.guest_of_yesterday(self.keys, self.now, self.window),
-            _ => None,
-        };
+        // After midnight they may still be online by the key of the day before.
+        let before = self.now.minus(self.window);
+        let was = (before.day() < self.now.day()).then(|| self.asker.stranger(self.keys, before));
         Signal::Touch(Touch { key, was, profile: None, place: seen.place, tab: seen.tab, state: seen.state })
     }
 }
 
-fn user_touch(
-    id: UserId,
-    profile: Profile,
-    was: Option<GuestKey>,
-    seen: Seen,
-) -> Signal {
+fn user_touch(id: UserId, profile: Profile, was: Option<MemberKey>, seen: Seen) -> Signal {
     let key = MemberKey::User(id);
     Signal::Touch(Touch { key, was, profile: Some(profile), place: seen.place, tab: seen.tab, state: seen.state })
 }
@@ -134,8 +128,7 @@ mod tests {
     }
 
     fn at(asker: &Asker, millis: i64, said: Said) -> Visit {
-        let visitor =
-            Visitor { asker, keys: &keys(), now: Timestamp::from_millis(millis), window: Seconds(330) };
+        let visitor = Visitor { asker, keys: &keys(), now: Timestamp::from_millis(millis), window: Seconds(330) };
         visitor.page(said, Seen::default())
     }
 
@@ -161,15 +154,20 @@ mod tests {
     #[test]
     fn a_guest_who_signs_in_is_known_by_the_cookie_from_then_on() {
         let guest = at(&asker(&[]), NOON, Said::Nothing);
-        let MemberKey::Guest(guest_key) = touched(&guest).key else { panic!("a guest") };
+        let guest_key = touched(&guest).key.clone();
         let signed_in = at(&asker(&[]), NOON, Said::User(user("sally")));
+        assert!(matches!(guest_key, MemberKey::Guest(_)));
         assert_eq!(touched(&signed_in).was, Some(guest_key));
         let cookie = cookie_of(&signed_in);
         let widget = at(&asker(&[("cookie", &cookie)]), NOON + 1000, Said::Nothing);
         assert_eq!(touched(&widget).key, MemberKey::User(UserId::parse("sally").unwrap()));
         assert_eq!(touched(&widget).profile, Some(user("sally").profile));
         let page = at(&asker(&[("cookie", &cookie)]), NOON + 1000, Said::User(user("sally")));
-        assert_eq!((page.cookie.as_ref(), touched(&page).was), (None, None), "nothing to renew, nobody superseded");
+        assert_eq!(
+            (page.cookie.as_ref(), touched(&page).was.as_ref()),
+            (None, None),
+            "nothing to renew, nobody superseded"
+        );
     }
 
     #[test]
@@ -215,7 +213,7 @@ mod tests {
         let visit = at(&asker(&[]), midnight + 1000, Said::Nothing);
         let after = touched(&visit);
         assert_ne!(after.key, before);
-        assert_eq!(after.was.map(MemberKey::Guest), Some(before));
+        assert_eq!(after.was, Some(before));
         assert_eq!(touched(&at(&asker(&[]), midnight + 331_000, Said::Nothing)).was, None);
     }
 

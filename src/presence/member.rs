@@ -91,9 +91,9 @@ pub enum Signal {
 pub struct Touch {
     /// Who.
     pub key: MemberKey,
-    /// Who this visitor was until now: the guest who signs in, the guest of yesterday's salt. That member is gone
-    /// with this touch, so nobody counts twice.
-    pub was: Option<GuestKey>,
+    /// Who this visitor was until now: the guest who signs in, whoever it was by yesterday's salt. That member is
+    /// gone with this touch, so nobody counts twice.
+    pub was: Option<MemberKey>,
     /// How they want to be shown; `None` leaves it as it is.
     pub profile: Option<Profile>,
     /// Where they are; `None` leaves it as it is.

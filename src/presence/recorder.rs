@@ -112,6 +112,9 @@ impl Recorder {
     /// Whether a touch is worth sending, and if so whether it is news.
     fn consider(&mut self, now: Timestamp, touch: &Touch) -> Option<bool> {
         self.turn(now);
+        if let Some(was) = &touch.was {
+            self.forget(was);
+        }
         let key = self.recent.hasher().hash_one(&touch.key);
         let known = self.recent.get(&key).or_else(|| self.older.get(&key)).copied();
         // A clock that was put back makes nobody wait.
@@ -127,8 +130,11 @@ impl Recorder {
             state: touch.state,
             profile: digest(touch.profile.as_ref().map(|profile| hasher.hash_one(profile)), |k| k.profile),
         };
+        // Whoever is about to fall out of the window cannot wait for a lazy batch.
+        let late = known.is_some_and(|known| now.since(known.at).0 + LAZY_HOLD.0 >= self.window.0 * 1000);
         let signs_in = touch.was.is_some() && touch.key.kind() == Kind::User;
         let news = signs_in
+            || late
             || known.is_none_or(|known| {
                 (known.place, known.tab, known.state, known.profile) != (next.place, next.tab, next.state, next.profile)
             });
@@ -187,7 +193,7 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::presence::id::{GuestKey, PagePath, TabId};
+    use crate::presence::id::{GuestKey, PagePath, TabId, UserId};
     use crate::presence::member::Place;
 
     fn at(millis: i64) -> Timestamp {
@@ -214,6 +220,14 @@ mod tests {
         assert_eq!(recorder.take(at(0), on(1, "/a")), Some(HOLD));
         assert_eq!(recorder.drain(at(200)).len(), 1);
         assert_eq!(recorder.take(at(31_000), on(1, "/a")), Some(LAZY_HOLD));
+    }
+
+    #[test]
+    fn a_touch_at_the_end_of_the_window_does_not_wait() {
+        let mut recorder = recorder();
+        recorder.take(at(0), on(1, "/a"));
+        recorder.drain(at(200));
+        assert_eq!(recorder.take(at(326_000), on(1, "/a")), Some(HOLD));
     }
 
     #[test]
@@ -270,6 +284,18 @@ mod tests {
         recorder.take(at(1), Signal::Leave { key: touch(1).key, tab: None });
         assert_eq!(recorder.drain(at(2)).len(), 2);
         assert_eq!(recorder.take(at(3), on(1, "/a")), Some(HOLD));
+    }
+
+    #[test]
+    fn a_guest_who_signed_in_and_out_arrives_anew() {
+        let mut recorder = recorder();
+        recorder.take(at(0), on(1, "/a"));
+        let sally = UserId::parse("sally").unwrap();
+        let sign_in = Touch { key: MemberKey::User(sally.clone()), was: Some(touch(1).key), ..touch(1) };
+        recorder.take(at(1), Signal::Touch(sign_in));
+        recorder.take(at(2), Signal::SignOut(sally));
+        recorder.take(at(3), on(1, "/a"));
+        assert_eq!(recorder.drain(at(3)).len(), 4);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! What is stored goes out as [`Write`]s; whoever holds a site writes them down before it answers, and gives them all
 //! back to [`Site::restore`] after a restart. Time never runs backwards here: see [`Site::advance`].
 
-use super::id::{GuestKey, TabId, UserId};
+use super::id::{TabId, UserId};
 use super::member::{Departure, Kind, MemberKey, Place, Profile, Signal, State, Touch};
 use super::places::{PageCount, PlaceId, Places};
 use super::record::{self, Batch, Peak, Record, TabRecord};
@@ -197,7 +197,10 @@ impl Site {
             let at = self.now.minus(report.age);
             match report.signal {
                 Signal::Touch(touch) => {
-                    gone.extend(self.supersede(touch.was).map(MemberKey::Guest));
+                    if let Some(was) = self.supersede(touch.was.clone(), &touch.key) {
+                        gone.push(was);
+                        changed.push(touch.key.clone());
+                    }
                     changed.extend(self.touch(at, touch));
                 }
                 Signal::Leave { key, tab } => changed.extend(self.leave(at, key, tab)),
@@ -417,12 +420,23 @@ impl Site {
         }
     }
 
-    /// Takes out the guest that a visitor was until now. What they have been here for goes over to who they are.
-    fn supersede(&mut self, was: Option<GuestKey>) -> Option<GuestKey> {
+    /// A visitor is known by another key from now on. What is known of them goes over to it, unless somebody is
+    /// online by that one already; the key that they had is given back.
+    fn supersede(&mut self, was: Option<MemberKey>, key: &MemberKey) -> Option<MemberKey> {
         let was = was?;
-        let slot = self.guests.find(&MemberKey::Guest(was))?;
-        let member = self.guests.remove(slot)?;
-        self.let_go(&member);
+        let slot = self.roster(was.kind()).find(&was)?;
+        let mut member = self.roster_mut(was.kind()).remove(slot)?;
+        if self.roster(key.kind()).find(key).is_some() {
+            self.forget(member);
+            return Some(was);
+        }
+        match (member.place, was.kind() == Kind::Bot, key.kind() == Kind::Bot) {
+            (Some(id), true, false) => self.places.enter(id),
+            (Some(id), false, true) => self.places.exit(id),
+            _ => {}
+        }
+        (member.key, member.seq, member.leaves_at) = (key.clone(), self.seq, None);
+        self.roster_mut(key.kind()).insert(member);
         Some(was)
     }
 
@@ -546,12 +560,18 @@ impl Site {
             member.state = if looking { State::Online } else { State::Away };
             self.settle_in_tab(slot, kind, rest.place);
         } else if !seen_since {
-            let leaves_at = now.plus(LEAVE_GRACE);
+            let leaves_at = at.plus(LEAVE_GRACE);
             member.leaves_at = Some(leaves_at);
-            self.leaving.push_back(Leaving { at: leaves_at, kind, slot, seq });
+            self.note_leaving(Leaving { at: leaves_at, kind, slot, seq });
         }
         closed.iter().filter_map(|tab| tab.place).for_each(|id| self.places.release(id));
         Some(key)
+    }
+
+    /// Queues a leaver by when they go. Reports come nearly in order, so there is hardly ever anybody to pass.
+    fn note_leaving(&mut self, leaving: Leaving) {
+        let behind = self.leaving.iter().rev().take_while(|other| other.at > leaving.at).count();
+        self.leaving.insert(self.leaving.len() - behind, leaving);
     }
 
     /// A tab was closed: the member is where the most recent of the others is.
@@ -690,7 +710,7 @@ impl Site {
             let seq = member.seq;
             let slot = self.roster_mut(kind).insert(member);
             if let Some(at) = record.leaves_at {
-                self.leaving.push_back(Leaving { at: at.min(self.now.plus(LEAVE_GRACE)), kind, slot, seq });
+                self.note_leaving(Leaving { at: at.min(self.now.plus(LEAVE_GRACE)), kind, slot, seq });
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What browsers load: the widget's script, and the pages that are shown where there is no site yet.
 
+use crate::config::DEFAULT_BASE_PATH;
+
 /// The widget.
 pub const SCRIPT: &str = include_str!("../../www/widget.js");
 
@@ -8,11 +10,11 @@ pub struct Page {
     /// What it is.
     pub content_type: &'static str,
     /// What stands in it.
-    pub body: &'static str,
+    pub body: String,
 }
 
-/// The demo page at a path.
-pub fn demo(path: &str) -> Option<Page> {
+/// The demo page at a path, for a base path: the files are written for the default one.
+pub fn demo(path: &str, base_path: &str) -> Option<Page> {
     const HTML: &str = "text/html; charset=utf-8";
     let (content_type, body) = match path {
         "/" | "/index.html" => (HTML, include_str!("../../www/index.html")),
@@ -22,5 +24,17 @@ pub fn demo(path: &str) -> Option<Page> {
         "/demo.js" => ("text/javascript; charset=utf-8", include_str!("../../www/demo.js")),
         _ => return None,
     };
-    Some(Page { content_type, body })
+    Some(Page { content_type, body: body.replace(DEFAULT_BASE_PATH, base_path) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_follows_the_base_path() {
+        let page = demo("/", "/who").unwrap();
+        assert!(page.body.contains("/who/widget.js") && !page.body.contains(DEFAULT_BASE_PATH));
+        assert!(demo("/nowhere", "/who").is_none());
+    }
 }

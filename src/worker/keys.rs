@@ -1,11 +1,12 @@
 //! The keys of a site: those that are configured, or the one that its object keeps.
 
-use super::calls;
+use super::{calls, clock};
 use crate::config::{Config, Secret};
 use crate::identity::Keys;
 use crate::presence::id::SiteName;
+use crate::presence::time::{Millis, Timestamp};
 use crate::protocol::call::Call;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,8 +15,12 @@ use worker::{Env, Result};
 /// The most sites that one isolate remembers anything of. A deployment serves a handful; a client may make up more.
 pub const MAX_SITES: usize = 32;
 
+/// After the object failed to tell its secret it is left alone for this long, however many visitors come.
+const RESPITE: Millis = Millis(1000);
+
 thread_local! {
     static KEPT: RefCell<HashMap<SiteName, Rc<Keys>>> = RefCell::new(HashMap::new());
+    static FAILED: Cell<Option<Timestamp>> = const { Cell::new(None) };
 }
 
 /// The keys, if they are at hand.
@@ -31,7 +36,13 @@ pub async fn get(config: &Config, site: &SiteName, env: &Env, patience: Duration
     if let Some(keys) = at_hand(config, site) {
         return Ok(keys);
     }
-    let secret: Vec<u8> = calls::ask(env, site, &Call::Secret, patience).await?;
+    let now = clock::now();
+    if FAILED.get().is_some_and(|failed| failed <= now && now.since(failed) < RESPITE) {
+        return Err("the presence object failed a moment ago".into());
+    }
+    let asked: Result<Vec<u8>> = calls::ask(env, site, &Call::Secret, patience).await;
+    let secret = asked.inspect_err(|_| FAILED.set(Some(clock::now())))?;
+    FAILED.set(None);
     let keys = Keys::new(vec![Secret::new(secret)]);
     keys.map(|keys| keep(site, keys)).ok_or_else(|| "the presence object has no secret".into())
 }

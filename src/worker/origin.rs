@@ -46,7 +46,7 @@ pub async fn page(asked: Asked, setup: &Rc<Setup>, env: Env, ctx: Context) -> Re
     };
     let _ = guarded(|| warm_up(&asked, setup, &env, &ctx));
     let response = match origin {
-        Origin::Demo => answer::write(demo(&asked), &asked)?,
+        Origin::Demo => answer::write(demo(&asked, setup.base_path()), &asked)?,
         Origin::Route | Origin::Url(_) => match forward(&asked, origin).await {
             Ok(response) => response,
             Err(error) => {
@@ -115,13 +115,14 @@ async fn forward(asked: &Asked, origin: &Origin) -> std::result::Result<web_sys:
     Ok(response.unchecked_into())
 }
 
-fn demo(asked: &Asked) -> Reply {
-    match widget::demo(&asked.path) {
+fn demo(asked: &Asked, base_path: &str) -> Reply {
+    match widget::demo(&asked.path, base_path) {
         Some(page) if matches!(asked.method.as_str(), "GET" | "HEAD") => Reply::new(200, page.content_type, page.body)
             .with("cache-control", "no-cache")
             .with("content-security-policy", "default-src 'self'; img-src 'self' data:"),
         Some(_) => Problem::MethodNotAllowed("GET, HEAD").reply(),
-        None => Problem::NotFound("No ORIGIN is set, so only the demo pages are here: /, /forum and /market.".into()).reply(),
+        None => Problem::NotFound("No ORIGIN is set, so only the demo pages are here: /, /forum and /market.".into())
+            .reply(),
     }
 }
 
@@ -147,7 +148,8 @@ fn note(
         return None;
     }
     let headers = Answered(response.headers());
-    let (said, topic) = if config.trust_origin_headers { read(&headers) } else { (Said::Nothing, None) };
+    let (said, topic) =
+        if config.trust_origin_headers { read(response.status(), &headers) } else { (Said::Nothing, None) };
     // A redirect is no place: the visitor is already on the way to another.
     let redirected = (300..400).contains(&response.status()) && response.status() != 304;
     let document = request == PageRequest::Document && !redirected;
@@ -159,8 +161,8 @@ fn note(
         let visit = visitor.page(said, seen);
         recording::record(visit.signals, &site, config, env, ctx);
         return match visit.cookie? {
-            // A shared cache would give one visitor's cookie to the next.
-            CookieChange::Keep(_) if is_shared(&headers) => None,
+            // A shared cache would give what is done to one visitor's cookie to the next.
+            _ if is_shared(&headers) => None,
             CookieChange::Keep(token) => Some(cookies::keep(&token, asked.secure, COOKIE_LIFE.0)),
             CookieChange::Clear => Some(cookies::clear(asked.secure)),
         };

@@ -9,14 +9,14 @@
 
 use super::clock;
 use crate::config::Config;
+use crate::http::conditions::tag_of;
+use crate::http::route::Query;
 use crate::presence::id::UserId;
 use crate::presence::member::Departure;
 use crate::presence::record;
 use crate::presence::site::{Outcome, Site};
 use crate::protocol::call::{self, Answer, Applied, Call};
 use crate::protocol::{About, CountBody, answer, still_kept};
-use crate::http::conditions::tag_of;
-use crate::http::route::Query;
 use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -149,7 +149,8 @@ impl PresenceObject {
         let mut rows = Vec::new();
         for row in sql.exec("SELECT slot, data FROM ring", None)?.raw() {
             let mut row = row?.into_iter();
-            if let (Some(SqlStorageValue::Integer(slot)), Some(SqlStorageValue::Blob(data))) = (row.next(), row.next()) {
+            if let (Some(SqlStorageValue::Integer(slot)), Some(SqlStorageValue::Blob(data))) = (row.next(), row.next())
+            {
                 rows.push((slot, data));
             }
         }
@@ -240,9 +241,9 @@ impl PresenceObject {
 fn tag(query: &Query, site: &Site, body: &[u8]) -> String {
     match query {
         Query::Online { .. } => format!("{:x}", site.version()),
-        Query::Counts => serde_json::from_slice::<CountBody>(body).map(|count| {
-            format!("{:x}-{:x}-{:x}", count.counts.users, count.counts.guests, count.counts.bots)
-        }).unwrap_or_default(),
+        Query::Counts => serde_json::from_slice::<CountBody>(body)
+            .map(|count| format!("{:x}-{:x}-{:x}", count.counts.users, count.counts.guests, count.counts.bots))
+            .unwrap_or_default(),
         Query::User(_) | Query::Users(_) | Query::Pages(_) => tag_of(body),
     }
 }

@@ -53,9 +53,7 @@ pub fn forget(site: &SiteName) {
 async fn look_up(query: Query, site: SiteName, env: &Env) -> Result<Rc<Answer>, Problem> {
     let now = clock::now();
     let key = (site, query);
-    let fresh = |(at, answer): &(Timestamp, Rc<Answer>)| {
-        (*at <= now && now.since(*at) < FRESH).then(|| answer.clone())
-    };
+    let fresh = |(at, answer): &(Timestamp, Rc<Answer>)| (*at <= now && now.since(*at) < FRESH).then(|| answer.clone());
     if let Some(answer) = ANSWERS.with_borrow(|answers| answers.get(&key).and_then(fresh)) {
         return Ok(answer);
     }

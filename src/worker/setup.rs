@@ -1,6 +1,6 @@
 //! The settings of this isolate, read once.
 
-use crate::config::{Config, Origin};
+use crate::config::{Config, DEFAULT_BASE_PATH, Origin};
 use crate::http::problem::Problem;
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -44,7 +44,7 @@ impl Setup {
 
     /// Where everything of ours lives; the default where the settings are not sound.
     pub fn base_path(&self) -> &str {
-        self.config.as_ref().map_or("/_presence", |config| &config.base_path)
+        self.config.as_ref().map_or(DEFAULT_BASE_PATH, |config| &config.base_path)
     }
 }
 

@@ -77,10 +77,7 @@ impl Setup {
                 "globalOutbound = \"site\",",
                 format!(", (name = \"site\", external = (address = \"127.0.0.1:{port}\", http = ()))"),
             ),
-            None => (
-                "",
-                ", (name = \"internet\", network = (allow = [\"public\", \"private\"]))".to_owned(),
-            ),
+            None => ("", ", (name = \"internet\", network = (allow = [\"public\", \"private\"]))".to_owned()),
         };
         format!(
             r#"using Workerd = import "/workerd/workerd.capnp";
@@ -113,7 +110,11 @@ impl Server {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let build = root.join(if setup.build == Build::Shipped { "build" } else { "build-test" });
         for file in ["index.js", "index_bg.wasm"] {
-            assert!(build.join(file).is_file(), "{} is missing: run `npm test`, which builds it", build.join(file).display());
+            assert!(
+                build.join(file).is_file(),
+                "{} is missing: run `npm test`, which builds it",
+                build.join(file).display()
+            );
             let _ = symlink(build.join(file), home.path().join(file));
         }
         let storage = home.path().join("storage");
@@ -129,8 +130,9 @@ impl Server {
             .expect("workerd starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line)
-            .unwrap_or_else(|_| panic!("workerd did not start: {}", std::fs::read_to_string(home.path().join("log")).unwrap()));
+        let told: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
+            panic!("workerd did not start: {}", std::fs::read_to_string(home.path().join("log")).unwrap())
+        });
         Self { port: told["port"].as_u64().unwrap() as u16, setup, home, child }
     }
 
@@ -196,6 +198,16 @@ impl Server {
         let _ = stream.read_to_end(&mut answer);
         answer
     }
+
+    /// The same for a request that is never finished: the beginning of the answer.
+    pub fn raw_begin(&self, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request).unwrap();
+        let mut answer = [0; 512];
+        let read = stream.read(&mut answer).unwrap_or(0);
+        String::from_utf8_lossy(&answer[..read]).into_owned()
+    }
 }
 
 impl Drop for Server {
@@ -209,7 +221,8 @@ impl Drop for Server {
 
 fn workerd(root: &Path) -> PathBuf {
     let packages = root.join("node_modules/@cloudflare");
-    let found = std::fs::read_dir(&packages).ok().into_iter().flatten().flatten().map(|entry| entry.path().join("bin/workerd"));
+    let found =
+        std::fs::read_dir(&packages).ok().into_iter().flatten().flatten().map(|entry| entry.path().join("bin/workerd"));
     found
         .into_iter()
         .find(|path| path.is_file() && path.to_string_lossy().contains("workerd-"))
@@ -298,7 +311,11 @@ impl Answer {
     }
 
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// The cookie that it sets, as a browser would send it back.
@@ -355,14 +372,6 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// A site that answers every request with these bytes.
-    pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
-        let answer = answer.into();
-        Self::serving(move |_, stream| {
-            let _ = stream.write_all(&answer);
-        })
-    }
-
     /// A site that answers each request with headers of its own, and a page.
     pub fn with_headers(headers: impl Fn(&SiteRequest) -> String + Send + Sync + 'static) -> Self {
         Self::serving(move |request, stream| {

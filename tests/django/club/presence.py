@@ -1,0 +1,15 @@
+from urllib.parse import quote
+
+from django.utils.cache import patch_cache_control
+
+
+def presence(get_response):
+    def tell(request):
+        response, user = get_response(request), request.user
+        response["X-Presence-User"] = quote(user.get_username(), safe="")  # empty: nobody is signed in
+        if user.is_authenticated:
+            response["X-Presence-Name"] = quote(user.get_full_name() or user.get_username(), safe="")
+            patch_cache_control(response, private=True)
+        return response
+
+    return tell

@@ -1,0 +1,103 @@
+//! Whatever breaks in presence, the visitor's page is served and other requests live on.
+
+use crate::harness::*;
+use std::time::{Duration, Instant};
+
+const PAGE: &str = "<h1>A page</h1>";
+
+fn site() -> Origin {
+    Origin::with_headers(|request| match request.target.strip_prefix("/as/") {
+        Some(name) => format!("X-Presence-User: {name}\r\n"),
+        None => String::new(),
+    })
+}
+
+#[test]
+fn a_page_is_served_whatever_is_wrong_with_presence() {
+    for fault in ["panic-worker", "panic-object", "panic-object-at-work", "fail-object", "hang-object"] {
+        let site = site();
+        let server = Setup::hooked().before(&site).start();
+        let visitor = server.by("10.0.0.1").document().with("x-test-fault", fault);
+        for path in ["/", "/as/sally", "/logo.png", "/"] {
+            let answer = visitor.clone().with("cookie", "presence=bad").get(path);
+            assert_eq!((answer.status, answer.text().as_str()), (200, PAGE), "{fault} {path}");
+            assert_eq!(answer.header("x-presence-user"), None, "{fault} {path}");
+        }
+        // Once it is over, whoever comes is recorded again.
+        eventually(true, || {
+            let page = server.by("10.0.0.2").with("x-test-fault", "none").document().get("/as/bob");
+            assert_eq!(page.text(), PAGE);
+            let list = server.by("10.0.0.9").get("/_presence/v1/online.json");
+            list.status == 200 && list.text().contains("\"bob\"")
+        });
+    }
+}
+
+#[test]
+fn a_panic_is_answered_within_a_second_and_memory_lives_on() {
+    let server = Setup::hooked().start();
+    server.by("10.0.0.1").touch("{}");
+    assert_eq!(server.json("/_presence/v1/count.json")["total"], 1);
+    for fault in ["panic-object", "panic-object-at-work"] {
+        let start = Instant::now();
+        let answer = server.by("10.0.0.9").with("x-test-fault", fault).get("/_presence/v1/users/a.json");
+        answer.problem(503);
+        assert!(start.elapsed() < Duration::from_secs(20), "the client was answered at all");
+        let after = server.by("10.0.0.9").with("x-test-fault", "none").get("/_presence/v1/online.json?limit=0");
+        assert_eq!(after.json()["counts"]["total"], 1, "{fault}");
+    }
+    assert!(server.log().contains("a panic that a test asked for"));
+}
+
+#[test]
+fn an_object_that_hangs_is_not_waited_for_for_ever() {
+    let server = Setup::hooked().start();
+    let answer = server.by("10.0.0.1").with("x-test-fault", "hang-object").get("/_presence/v1/count");
+    assert_eq!(answer.header("retry-after"), Some("2"));
+    answer.problem(503);
+    let after = server.by("10.0.0.1").with("x-test-fault", "none").get("/_presence/v1/count");
+    assert_eq!(after.text(), "0");
+}
+
+#[test]
+fn a_batch_that_the_object_refused_is_sent_again() {
+    let server = Setup::hooked().start();
+    server.by("10.0.0.1").touch("{}");
+    assert_eq!(server.by("10.0.0.9").get("/_presence/v1/count").text(), "1");
+    server.by("10.0.0.2").with("x-test-fault", "fail-object").touch("{}");
+    server.by("10.0.0.9").get("/_presence/v1/pages.json").problem(503);
+    eventually("2".to_owned(), || server.by("10.0.0.9").with("x-test-fault", "none").get("/_presence/v1/count").text());
+}
+
+#[test]
+fn the_shipped_build_heeds_no_test_header() {
+    let server = Setup::new().before(&site()).start();
+    let client = server.by("10.0.0.1").with("x-test-fault", "panic-worker").with("x-test-now", "0").document();
+    assert_eq!(client.get("/as/sally").status, 200);
+    let user = client.get("/_presence/v1/users/sally.json").json();
+    assert!(user["online"] == true && !user["last_seen"].as_str().unwrap().starts_with("1970"));
+}
+
+#[test]
+fn more_visitors_than_a_batch_holds_are_all_pages_served() {
+    let server = Setup::hooked().before(&site()).start();
+    server.by("10.0.0.1").get("/");
+    assert_eq!(server.by("10.0.0.9").get("/_presence/v1/count").text(), "1");
+    server.by("10.0.0.1").with("x-test-fault", "fail-object").get("/");
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let server = &server;
+            scope.spawn(move || {
+                for visitor in 0..400 {
+                    let answer = server.by(&format!("10.{worker}.{}.{}", visitor / 250, visitor % 250)).get("/");
+                    assert_eq!((answer.status, answer.text().as_str()), (200, PAGE));
+                }
+            });
+        }
+    });
+    server.by("10.9.9.9").with("x-test-fault", "none").get("/");
+    eventually(true, || {
+        let count = server.by("10.0.0.9").get("/_presence/v1/count");
+        count.status == 200 && count.text().parse::<usize>().unwrap() >= 1000
+    });
+}
