@@ -217,3 +217,71 @@ fn user<'a>(site: &'a Site, id: &'a UserId, departure: Option<&'a Departure>) ->
 pub fn still_kept(last_seen: Timestamp, now: Timestamp, timeout: Seconds) -> bool {
     last_seen.plus(timeout) >= now
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::id::{Avatar, GuestKey, Name, PagePath, TabId, Title};
+    use crate::presence::member::{Profile, Signal, Touch};
+    use crate::presence::site::Report;
+    use crate::presence::time::Millis;
+
+    const NOON: i64 = 1_795_176_000_000;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(NOON + millis)
+    }
+
+    fn touched(key: MemberKey, profile: Option<Profile>, path: &str) -> Vec<Report> {
+        let title = Title::parse("Surf guitars").ok();
+        let place = Some(Place { path: PagePath::parse(path).unwrap(), title, topic: None });
+        let touch = Touch { key, was: None, profile, place, tab: Some(TabId(1)), state: State::Online };
+        vec![Report { age: Millis(0), signal: Signal::Touch(touch) }]
+    }
+
+    fn site() -> Site {
+        let mut site = Site::new(Seconds(330), at(0));
+        let profile =
+            Profile { name: Name::parse("Sally").ok(), avatar: Avatar::parse("/s.png").ok(), invisible: false };
+        site.apply(at(0), touched(MemberKey::User(UserId::parse("sally").unwrap()), Some(profile), "/forum/42"));
+        site.apply(at(1), touched(MemberKey::User(UserId::parse("__proto__").unwrap()), None, "/<script>"));
+        site.apply(at(2), touched(MemberKey::Guest(GuestKey(255)), None, "/forum/42"));
+        site.apply(at(3), touched(MemberKey::Bot(GuestKey(1)), None, "/"));
+        site
+    }
+
+    fn told(query: Query) -> String {
+        let (name, online_timeout) = (SiteName::parse("example.com").unwrap(), Seconds(300));
+        let departed = |user: &UserId| {
+            (user.as_str() == "bob").then(|| Departure {
+                user: user.clone(),
+                last_seen: at(-60_000),
+                profile: Profile::default(),
+                place: Some(Place { path: PagePath::parse("/a").unwrap(), title: None, topic: None }),
+            })
+        };
+        String::from_utf8(answer(&query, &site(), &About { site: &name, online_timeout }, departed)).unwrap()
+    }
+
+    /// What clients rely on, word for word.
+    #[test]
+    fn answers_unchanged() {
+        let user = |id: &str| UserId::parse(id).unwrap();
+        let online = |kind, limit| Query::Online { limit, after: None, kind, path: None, topic: None };
+        let answers = [
+            told(online(Kind::User, 1)),
+            told(online(Kind::Guest, 100)),
+            told(Query::Counts),
+            told(Query::User(user("sally"))),
+            told(Query::Users(vec![user("bob"), user("nobody")])),
+            told(Query::Pages(100)),
+        ];
+        assert_eq!(answers.join("\n"), include_str!("../../tests/golden/answers.jsonl").trim_end());
+    }
+
+    #[test]
+    fn what_is_kept_of_a_user_is_told_until_its_time_is_over() {
+        assert!(still_kept(at(0), at(604_800_000), Seconds(604_800)));
+        assert!(!still_kept(at(0), at(604_800_001), Seconds(604_800)));
+    }
+}

@@ -20,7 +20,6 @@ fn site() -> Origin {
         [_, "hidden", name] => format!("X-Presence-User: {name}\r\nX-Presence-Invisible: 1\r\n"),
         [_, "logout"] => "X-Presence-User: \r\n".into(),
         [_, "public", name] => format!("X-Presence-User: {name}\r\nCache-Control: public, max-age=60\r\n"),
-        [_, "public"] => "X-Presence-User: \r\nCache-Control: public\r\n".into(),
         [_, "cached", name] => format!("X-Presence-User: {name}\r\nAge: 5\r\n"),
         _ => String::new(),
     })

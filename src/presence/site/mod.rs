@@ -1,0 +1,265 @@
+//! The presence of one site (or one shard of it): signals go in, members and counts come out.
+//!
+//! What is stored goes out as [`Write`]s; whoever holds a site writes them down before it answers, and gives them all
+//! back to [`Site::restore`] after a restart. Time never runs backwards here: see [`Site::advance`].
+
+mod passing;
+mod signals;
+mod stored;
+
+use crate::presence::id::UserId;
+use crate::presence::member::{Departure, Kind, MemberKey, Place, Profile, Signal, State};
+use crate::presence::places::{PageCount, Places};
+use crate::presence::record::Peak;
+use crate::presence::ring::Slot;
+pub use crate::presence::roster::Order;
+use crate::presence::roster::{Member, Roster};
+use crate::presence::time::{Millis, Seconds, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// How long a visitor whose last page was closed is kept, as they may be opening the next one: a page that is
+/// navigated away from reports its leave before the next one reports its touch.
+pub const LEAVE_GRACE: Seconds = Seconds(10);
+
+/// The most tabs that are told apart for a member; of more, the one seen longest ago is forgotten.
+pub const MAX_TABS: usize = 16;
+
+/// A signal, with how long ago it happened. Ages cross between machines rather than times, so that it does not
+/// matter whose clock is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// How long before the report was sent.
+    pub age: Millis,
+    /// What happened.
+    pub signal: Signal,
+}
+
+/// How many are online.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Users and guests.
+    pub total: usize,
+    /// Signed in, and to be seen.
+    pub users: usize,
+    /// Not signed in, or invisible.
+    pub guests: usize,
+    /// Crawlers; in no total.
+    pub bots: usize,
+}
+
+/// A row to be stored: `data` in place of whatever the slot held.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Which row.
+    pub slot: i64,
+    /// What it holds from now on.
+    pub data: Vec<u8>,
+}
+
+/// What came of a batch.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The row to be stored, if anything changed.
+    pub write: Option<Write>,
+    /// Users who went, each to be kept in `last_seen` if that is newer than what it holds.
+    pub departures: Vec<Departure>,
+}
+
+/// A member as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View<'a> {
+    /// Who.
+    pub key: &'a MemberKey,
+    /// How they are shown; nothing is known of guests.
+    pub profile: Option<&'a Profile>,
+    /// Whether they are looking.
+    pub state: State,
+    /// When this visit began.
+    pub since: Timestamp,
+    /// When they were last touched.
+    pub last_seen: Timestamp,
+    /// Where they were last.
+    pub place: Option<&'a Place>,
+    /// How many pages they have open, as far as these report themselves; at least 1.
+    pub tabs: usize,
+}
+
+/// Which members to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter<'a> {
+    /// Only those on this page.
+    pub path: Option<&'a str>,
+    /// Only those on a page about this.
+    pub topic: Option<&'a str>,
+}
+
+struct Leaving {
+    at: Timestamp,
+    kind: Kind,
+    slot: Slot,
+    seq: u64,
+}
+
+/// Who is online, and all that has to be known to say so.
+pub struct Site {
+    window: Seconds,
+    users: Roster,
+    guests: Roster,
+    bots: Roster,
+    places: Places,
+    invisible: usize,
+    leaving: VecDeque<Leaving>,
+    /// Rows in the order they were written, each with the time after which nobody needs it.
+    rows: VecDeque<(i64, Timestamp)>,
+    next_slot: i64,
+    now: Timestamp,
+    seq: u64,
+    version: u64,
+    peak: Option<Peak>,
+    departures: Vec<Departure>,
+    /// How far the clock had come when it was put back since the last row: rows must tell, or a restart would not know.
+    rewound_from: Option<Timestamp>,
+}
+
+impl Site {
+    /// A site that nobody has visited. `window` is for how long after a touch a member is online.
+    pub fn new(window: Seconds, now: Timestamp) -> Self {
+        let roster = || Roster::new(window, now);
+        Self {
+            window,
+            users: roster(),
+            guests: roster(),
+            bots: roster(),
+            places: Places::default(),
+            invisible: 0,
+            leaving: VecDeque::new(),
+            rows: VecDeque::new(),
+            next_slot: 0,
+            now,
+            seq: 0,
+            version: 0,
+            peak: None,
+            departures: Vec::new(),
+            rewound_from: None,
+        }
+    }
+
+    /// How many are online.
+    pub fn counts(&self) -> Counts {
+        let users = self.users.len().saturating_sub(self.invisible);
+        let guests = self.guests.len() + self.invisible;
+        Counts { total: users + guests, users, guests, bots: self.bots.len() }
+    }
+
+    /// The most that were ever online at once.
+    pub fn peak(&self) -> Option<Peak> {
+        self.peak
+    }
+
+    /// A number that grows whenever anything changes, across restarts too: the time in milliseconds where that is
+    /// ahead of the last one, as a number that was used before a crash must never be used again.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The time that the site stands at.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Members of a kind, newest first, from just after `after`, at most `limit`; and where the next page begins, if
+    /// there is one. Invisible users are not among them.
+    pub fn list(
+        &self,
+        kind: Kind,
+        filter: &Filter<'_>,
+        after: Option<Order>,
+        limit: usize,
+    ) -> (Vec<View<'_>>, Option<Order>) {
+        let mut views = Vec::new();
+        let (mut last, mut next) = (None, None);
+        if limit == 0 {
+            return (views, next);
+        }
+        self.roster(kind).newest(after, |member| {
+            if member.invisible() || !self.matches(member, filter) {
+                return true;
+            }
+            if views.len() == limit {
+                next = last;
+                return false;
+            }
+            views.push(self.view(member));
+            last = Some((member.last_seen, member.seq));
+            true
+        });
+        (views, next)
+    }
+
+    /// A user who is online and to be seen.
+    pub fn user(&self, id: &UserId) -> Option<View<'_>> {
+        let slot = self.users.find(&MemberKey::User(id.clone()))?;
+        self.users.get(slot).filter(|member| !member.invisible()).map(|member| self.view(member))
+    }
+
+    /// Pages with users or guests on them, most first.
+    pub fn pages(&self, limit: usize) -> Vec<PageCount<'_>> {
+        self.places.pages(limit)
+    }
+
+    /// Counts of those whom a filter lets through. Costs as much as there are members.
+    pub fn counts_of(&self, filter: &Filter<'_>) -> Counts {
+        let matching = |roster: &Roster| roster.iter().filter(|member| self.matches(member, filter)).count();
+        let hidden = self.users.iter().filter(|member| member.invisible() && self.matches(member, filter)).count();
+        let users = matching(&self.users) - hidden;
+        let guests = matching(&self.guests) + hidden;
+        Counts { total: users + guests, users, guests, bots: matching(&self.bots) }
+    }
+
+    fn matches(&self, member: &Member, filter: &Filter<'_>) -> bool {
+        if filter.path.is_none() && filter.topic.is_none() {
+            return true;
+        }
+        let place = member.place.and_then(|id| self.places.get(id));
+        let path = place.map(|place| place.path.as_str());
+        let topic = place.and_then(|place| place.topic.as_ref()).map(|topic| topic.as_str());
+        filter.path.is_none_or(|wanted| path == Some(wanted)) && filter.topic.is_none_or(|wanted| topic == Some(wanted))
+    }
+
+    fn view<'a>(&'a self, member: &'a Member) -> View<'a> {
+        let live = member.tabs.iter().filter(|tab| self.users.covers(tab.at)).count();
+        View {
+            key: &member.key,
+            profile: member.profile.as_deref(),
+            state: member.state,
+            since: member.since,
+            last_seen: member.last_seen,
+            place: member.place.and_then(|id| self.places.get(id)),
+            tabs: live.max(1),
+        }
+    }
+
+    fn roster(&self, kind: Kind) -> &Roster {
+        match kind {
+            Kind::User => &self.users,
+            Kind::Guest => &self.guests,
+            Kind::Bot => &self.bots,
+        }
+    }
+
+    fn roster_mut(&mut self, kind: Kind) -> &mut Roster {
+        match kind {
+            Kind::User => &mut self.users,
+            Kind::Guest => &mut self.guests,
+            Kind::Bot => &mut self.bots,
+        }
+    }
+
+    fn note_peak(&mut self) {
+        let total = self.counts().total as u32;
+        if self.peak.is_none_or(|peak| total > peak.total) && total > 0 {
+            self.peak = Some(Peak { total, at: self.now });
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What the passing of time does to a site, and what becomes of those who go.
+
+use super::{LEAVE_GRACE, Leaving, Outcome, Site};
+use crate::presence::member::{Departure, Kind, MemberKey};
+use crate::presence::roster::Member;
+use crate::presence::time::{Millis, Timestamp};
+
+impl Site {
+    /// Moves on to `now`, and hands out the users who went in the meantime. There is a row to be stored only where
+    /// the clock was put back.
+    ///
+    /// A clock that is put back by less than a second stands still until it has caught up; one that is put back
+    /// further takes everybody along, so that nobody stays longer than a window and nobody's touch is ignored.
+    pub fn advance(&mut self, now: Timestamp) -> Outcome {
+        self.move_to(now);
+        self.outcome(Vec::new(), Vec::new())
+    }
+
+    pub(super) fn move_to(&mut self, now: Timestamp) {
+        if now.as_secs() < self.now.as_secs() && self.now.since(now) >= Millis(1000) {
+            self.rewind(now);
+        }
+        self.now = self.now.max(now);
+        let before = self.users.len() + self.guests.len() + self.bots.len();
+        self.let_leavers_go();
+        let now = self.now;
+        let mut left = Vec::new();
+        for roster in [&mut self.users, &mut self.guests, &mut self.bots] {
+            roster.expire(now, |member| left.push(member));
+        }
+        left.into_iter().for_each(|member| self.depart(member));
+        if before != self.users.len() + self.guests.len() + self.bots.len() {
+            self.bump();
+        }
+    }
+
+    fn let_leavers_go(&mut self) {
+        while let Some(leaving) = self.leaving.front() {
+            if leaving.at > self.now {
+                break;
+            }
+            let (kind, slot, seq) = (leaving.kind, leaving.slot, leaving.seq);
+            self.leaving.pop_front();
+            let still = self.roster(kind).get(slot).is_some_and(|member| member.seq == seq);
+            if let Some(member) = still.then(|| self.roster_mut(kind).remove(slot)).flatten() {
+                self.depart(member);
+            }
+        }
+    }
+
+    fn rewind(&mut self, now: Timestamp) {
+        let window = self.window;
+        self.rewound_from = self.rewound_from.max(Some(self.now));
+        self.now = now;
+        let adjust = |member: &mut Member| {
+            member.last_seen = member.last_seen.min(now);
+            member.since = member.since.min(now);
+            member.leaves_at = member.leaves_at.map(|at| at.min(now.plus(LEAVE_GRACE)));
+            member.tabs.iter_mut().for_each(|tab| tab.at = tab.at.min(now));
+        };
+        for roster in [&mut self.users, &mut self.guests, &mut self.bots] {
+            roster.rewind(window, now, adjust);
+        }
+        self.rows.iter_mut().for_each(|(_, until)| *until = (*until).min(now.plus(window)));
+        self.leaving.clear();
+        let mut leaving: Vec<_> = [Kind::User, Kind::Guest, Kind::Bot]
+            .into_iter()
+            .flat_map(|kind| self.roster(kind).iter().map(move |member| (kind, member)))
+            .filter_map(|(kind, member)| Some((member.leaves_at?, kind, member.key.clone(), member.seq)))
+            .collect();
+        leaving.sort_by_key(|(at, ..)| *at);
+        for (at, kind, key, seq) in leaving {
+            if let Some(slot) = self.roster(kind).find(&key) {
+                self.leaving.push_back(Leaving { at, kind, slot, seq });
+            }
+        }
+        self.bump();
+    }
+
+    /// Lets go of all that a member held, and notes a user's departure.
+    pub(super) fn depart(&mut self, member: Member) {
+        let place = member.place.and_then(|id| self.places.get(id)).cloned();
+        self.let_go(&member);
+        let MemberKey::User(user) = member.key else { return };
+        let profile = member.profile.map(|profile| *profile).unwrap_or_default();
+        if profile.invisible {
+            self.invisible = self.invisible.saturating_sub(1);
+        } else {
+            self.departures.push(Departure { user, last_seen: member.last_seen, profile, place });
+        }
+    }
+
+    pub(super) fn let_go(&mut self, member: &Member) {
+        if let Some(id) = member.place {
+            if member.key.kind() != Kind::Bot {
+                self.places.exit(id);
+            }
+            self.places.release(id);
+        }
+        for id in member.tabs.iter().filter_map(|tab| tab.place) {
+            self.places.release(id);
+        }
+    }
+
+    pub(super) fn bump(&mut self) {
+        let time = u64::try_from(self.now.as_millis()).unwrap_or(0);
+        self.version = time.max(self.version + 1);
+    }
+}

@@ -1,0 +1,196 @@
+//! A site's way into its rows and back.
+
+use super::{LEAVE_GRACE, Leaving, Outcome, Site, Write};
+use crate::presence::member::{Kind, MemberKey, Place};
+use crate::presence::places::{PlaceId, Places};
+use crate::presence::record::{self, Batch, Record, TabRecord};
+use crate::presence::roster::{Member, Tab};
+use crate::presence::time::{Seconds, Timestamp};
+use std::collections::HashMap;
+
+impl Site {
+    /// Rebuilds a site from its rows, by slot. What had fallen out of the window in the meantime comes out as
+    /// departures. Rows that cannot be read are left out, and how many those were is told.
+    pub fn restore(
+        window: Seconds,
+        rows: impl IntoIterator<Item = (i64, Vec<u8>)>,
+        now: Timestamp,
+    ) -> (Self, Outcome, usize) {
+        let mut unreadable = 0;
+        let mut batches: Vec<(i64, Batch)> = Vec::new();
+        for (slot, data) in rows {
+            match record::decode::<Batch>(&data) {
+                Ok(batch) => batches.push((slot, batch)),
+                // Version 0 sorts first, so that the slot is the next to be used again.
+                Err(_) => {
+                    unreadable += 1;
+                    batches.push((slot, Batch::default()));
+                }
+            }
+        }
+        batches.sort_by_key(|(_, batch)| batch.version);
+        let start = batches.first().map_or(now, |(_, batch)| batch.written);
+        let mut site = Self::new(window, start);
+        for (slot, batch) in batches {
+            // As it went, by the clock of then: what was to be put right since is put right at the end.
+            if let Some(reached) = batch.rewound_from {
+                site.move_to(reached);
+            }
+            site.move_to(batch.written);
+            site.replay(batch);
+            site.keep_row(slot);
+        }
+        site.rewound_from = None;
+        let outcome = site.advance(now);
+        (site, outcome, unreadable)
+    }
+
+    /// Lets go of the rows that nobody needs any more, and names them. The newest one stays: it tells the peak.
+    pub fn sweep(&mut self) -> Vec<i64> {
+        let mut swept = Vec::new();
+        while self.rows.len() > 1 && self.rows.front().is_some_and(|(_, until)| *until < self.now) {
+            swept.extend(self.rows.pop_front().map(|(slot, _)| slot));
+        }
+        swept
+    }
+
+    pub(super) fn outcome(&mut self, changed: Vec<MemberKey>, gone: Vec<MemberKey>) -> Outcome {
+        let nothing = changed.is_empty() && gone.is_empty() && self.rewound_from.is_none();
+        let write = (!nothing).then(|| self.write(changed, gone));
+        Outcome { write, departures: std::mem::take(&mut self.departures) }
+    }
+
+    fn write(&mut self, changed: Vec<MemberKey>, gone: Vec<MemberKey>) -> Write {
+        let mut places = StoredPlaces::default();
+        let mut members: Vec<&Member> = Vec::with_capacity(changed.len());
+        for key in &changed {
+            let roster = self.roster(key.kind());
+            members.extend(roster.find(key).and_then(|slot| roster.get(slot)));
+        }
+        members.sort_unstable_by_key(|member| member.seq);
+        members.dedup_by_key(|member| member.seq);
+        let members = members.into_iter().map(|member| self.record(member, &mut places)).collect();
+        let batch = Batch {
+            written: self.now,
+            rewound_from: self.rewound_from.take(),
+            version: self.version,
+            seq: self.seq,
+            peak: self.peak,
+            gone,
+            places: places.list,
+            members,
+        };
+        let data = record::encode(&batch);
+        // A row that nobody needs any more is written over; the oldest comes first.
+        let slot = match self.rows.front() {
+            Some(&(slot, until)) if until < self.now => {
+                self.rows.pop_front();
+                slot
+            }
+            _ => self.next_slot,
+        };
+        self.keep_row(slot);
+        Write { slot, data }
+    }
+
+    /// Notes a row written now, and until when it is needed: the second that a touch falls into counts whole.
+    fn keep_row(&mut self, slot: i64) {
+        self.next_slot = self.next_slot.max(slot.saturating_add(1));
+        self.rows.push_back((slot, self.now.plus(self.window).plus(Seconds(1))));
+    }
+
+    fn record(&self, member: &Member, places: &mut StoredPlaces) -> Record {
+        Record {
+            key: member.key.clone(),
+            last_seen: member.last_seen,
+            since: member.since,
+            seq: member.seq,
+            profile: member.profile.as_deref().cloned(),
+            place: member.place.and_then(|id| places.number(id, &self.places)),
+            state: member.state,
+            tabs: member
+                .tabs
+                .iter()
+                .map(|tab| TabRecord {
+                    id: tab.id,
+                    at: tab.at,
+                    place: tab.place.and_then(|id| places.number(id, &self.places)),
+                    state: tab.state,
+                })
+                .collect(),
+            leaves_at: member.leaves_at,
+        }
+    }
+
+    fn replay(&mut self, batch: Batch) {
+        self.version = self.version.max(batch.version);
+        self.seq = self.seq.max(batch.seq);
+        self.peak = batch.peak.or(self.peak);
+        let Batch { gone, places, members, .. } = batch;
+        let place = |number: Option<u32>| number.and_then(|number| places.get(number as usize)).cloned();
+        for key in gone {
+            let roster = self.roster_mut(key.kind());
+            if let Some(member) = roster.find(&key).and_then(|slot| roster.remove(slot)) {
+                self.forget(member);
+            }
+        }
+        for record in members {
+            let kind = record.key.kind();
+            let roster = self.roster_mut(kind);
+            if let Some(member) = roster.find(&record.key).and_then(|slot| roster.remove(slot)) {
+                self.forget(member);
+            }
+            let here = place(record.place).map(|place| self.places.hold(place));
+            if let (Some(id), true) = (here, kind != Kind::Bot) {
+                self.places.enter(id);
+            }
+            let mut tabs = Vec::with_capacity(record.tabs.len());
+            for tab in record.tabs {
+                let place = place(tab.place).map(|place| self.places.hold(place));
+                tabs.push(Tab { id: tab.id, at: tab.at.min(self.now), place, state: tab.state });
+            }
+            let member = Member {
+                key: record.key,
+                last_seen: record.last_seen.min(self.now),
+                since: record.since.min(self.now),
+                seq: record.seq,
+                profile: record.profile.map(Box::new),
+                place: here,
+                state: record.state,
+                tabs,
+                leaves_at: record.leaves_at,
+            };
+            self.invisible += usize::from(member.invisible());
+            let seq = member.seq;
+            let slot = self.roster_mut(kind).insert(member);
+            if let Some(at) = record.leaves_at {
+                self.note_leaving(Leaving { at: at.min(self.now.plus(LEAVE_GRACE)), kind, slot, seq });
+            }
+        }
+    }
+
+    /// Lets go of a member without a departure, as another row tells more of them.
+    pub(super) fn forget(&mut self, member: Member) {
+        self.invisible -= usize::from(member.invisible());
+        self.let_go(&member);
+    }
+}
+
+/// The places of a batch, each told once.
+#[derive(Default)]
+struct StoredPlaces {
+    list: Vec<Place>,
+    numbers: HashMap<PlaceId, u32>,
+}
+
+impl StoredPlaces {
+    fn number(&mut self, id: PlaceId, places: &Places) -> Option<u32> {
+        if let Some(&number) = self.numbers.get(&id) {
+            return Some(number);
+        }
+        let number = self.list.len() as u32;
+        self.list.push(places.get(id)?.clone());
+        self.numbers.insert(id, number);
+        Some(number)
+    }
+}
