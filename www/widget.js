@@ -131,7 +131,7 @@
     :host(:not([hidden])), b, small { display: block }
     ul { margin: 0; padding: 0 }
     li { display: flex; align-items: baseline; gap: .5em; margin: .35em 0; overflow-wrap: anywhere }
-    li::before { content: ""; padding: .2em; border: .1em solid; border-radius: 50%; background: currentColor }
+    li::before { content: ""; padding: 3px; border: 1px solid; border-radius: 50%; background: currentColor }
     .away::before { background: none }
     .away a, .away img, small { opacity: .75 }
     img { align-self: center; width: 1.5em; height: 1.5em; border-radius: 50%; object-fit: cover }

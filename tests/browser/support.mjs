@@ -86,8 +86,9 @@ class Worker {
   }
 
   async end(passed) {
+    const { exitCode, signalCode } = this.#child;
     await this.kill();
-    if (!passed && this.#log()) console.error(`the Worker's log:\n${this.#log()}`);
+    if (!passed) console.error(`the Worker ${exitCode ?? signalCode ?? "ran to the end"}; its log:\n${this.#log()}`);
     rmSync(this.#home, { recursive: true, force: true });
   }
 
@@ -275,8 +276,9 @@ function findChromium() {
   const names = ["chromium", "chromium-browser", "google-chrome"];
   const usual = names.flatMap((name) => [...folders, "/usr/bin"].map((folder) => join(folder, name)));
   const found = (process.env.CHROMIUM ? [process.env.CHROMIUM] : usual).find(runs);
-  if (!found) throw new Error("no Chromium found: apt-get install chromium, or set CHROMIUM");
-  return found;
+  if (found) return found;
+  const message = "no Chromium found: apt-get install chromium, or set CHROMIUM";
+  throw Object.assign(new Error(message), { stack: message }); // where it was noticed matters to nobody
 }
 
 function runs(path) {

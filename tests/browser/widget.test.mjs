@@ -172,6 +172,25 @@ describe("the widget", { concurrency: 5, timeout: 120_000 }, () => {
     );
   });
 
+  test("leaves the keyboard where it is when the list changes", async (t) => {
+    const worker = await startMembers(t, { body: `<whos-online link="/people/{id}" refresh="5"></whos-online>` });
+    await worker.visit("/?as=ann&name=Ann", { title: "Home" });
+    const page = await open(t, worker.url("/"));
+    const ann = page.getByRole("link", { name: "Ann" });
+    await eventually(() => ann.focus({ timeout: 1000 }));
+    await worker.visit("/?as=bob&name=Bob", { title: "Home" });
+    await eventually(async () => assert.deepEqual(await names(page), ["Bob", "Ann"]));
+    assert.equal(await ann.evaluate((link) => link.getRootNode().activeElement === link), true);
+  });
+
+  test("shows who else is on the pages about something", async (t) => {
+    const worker = await startMembers(t, { body: `<whos-online topic="group:42" refresh="5"></whos-online>` });
+    await worker.visit("/elsewhere?as=ann&name=Ann", { title: "Elsewhere" });
+    const page = await open(t, worker.url("/groups/42?as=bob&name=Bob"));
+    await eventually(async () => assert.deepEqual(await lines(page), ["1 online", "Bob", "Page /groups/42"]));
+    assert.equal((await worker.json("/v1/count.json")).total, 2);
+  });
+
   test("works under the strictest policy", async (t) => {
     const worker = await startMembers(t, { headers: { "content-security-policy": "default-src 'self'; img-src 'self' data:; require-trusted-types-for 'script'" } });
     const page = await open(t, worker.url("/?as=sally&name=Sally"));
@@ -220,12 +239,14 @@ describe("the widget", { concurrency: 5, timeout: 120_000 }, () => {
     await at("/");
     const [{ id, since }] = await members(worker, "guest");
     for (const name of ["Forum", "Market", "Forum"]) {
+      await page.evaluate(() => (window.kept = true));
       await page.getByRole("link", { name }).click();
       await at(`/${name.toLowerCase()}`);
     }
     // A page that was kept for the way back has no `load`.
     await page.goBack({ waitUntil: "commit" });
     await at("/market");
+    assert.equal(await page.evaluate(() => window.kept), true, "it is the page that was left, not another of that address");
     await page.goBack({ waitUntil: "commit" });
     await at("/forum");
     // The leaves of the pages before take nobody away.
