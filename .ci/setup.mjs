@@ -119,12 +119,13 @@ function shims(wanted) {
   const folder = join(root, "target/shims");
   mkdirSync(folder, { recursive: true });
   const real = (name) => output("sh", ["-c", `command -v ${name}`]);
-  for (const name of ["cargo", "rustc", "rustup"]) {
+  // cargo and rustc are told as `+nightly`, rustup as a word of its own; rustc has other uses for that word.
+  for (const [name, asked, pinned] of [["cargo", "+nightly", `+${wanted}`], ["rustc", "+nightly", `+${wanted}`], ["rustup", "nightly", wanted]]) {
     const lines = [
       "#!/bin/sh",
       "for word do",
       "  shift",
-      `  case "$word" in +nightly) word=+${wanted};; nightly) word=${wanted};; esac`,
+      `  [ "$word" = ${asked} ] && word=${pinned}`,
       `  set -- "$@" "$word"`,
       "done",
       `exec '${real(name)}' "$@"`,

@@ -17,6 +17,8 @@ pub enum Problem {
     MethodNotAllowed(&'static str),
     /// The body is larger than the bytes given.
     TooLarge(usize),
+    /// We broke.
+    Internal,
     /// A setting of the Worker is out of bounds.
     Misconfigured(String),
     /// The site behind the Worker cannot be reached.
@@ -47,7 +49,7 @@ impl Problem {
             Self::NotFound(_) => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::TooLarge(_) => 413,
-            Self::Misconfigured(_) => 500,
+            Self::Internal | Self::Misconfigured(_) => 500,
             Self::BadGateway => 502,
             Self::Unavailable => 503,
         }
@@ -61,6 +63,7 @@ impl Problem {
             Self::NotFound(_) => "Not found",
             Self::MethodNotAllowed(_) => "Method not allowed",
             Self::TooLarge(_) => "Body too large",
+            Self::Internal => "Internal error",
             Self::Misconfigured(_) => "The Worker is misconfigured",
             Self::BadGateway => "The site cannot be reached",
             Self::Unavailable => "Presence is unavailable",
@@ -72,6 +75,7 @@ impl Problem {
             | Self::Misconfigured(detail) => detail.clone(),
             Self::MethodNotAllowed(allow) => format!("Use {allow} here."),
             Self::TooLarge(limit) => format!("Send at most {limit} bytes."),
+            Self::Internal => "This is a fault of ours; the Worker's log tells more.".to_owned(),
             Self::BadGateway => "The address in ORIGIN did not answer. Check that it is right and running.".to_owned(),
             Self::Unavailable => "Try again in a moment.".to_owned(),
         };

@@ -20,8 +20,10 @@ use crate::http::reply::Reply;
 use crate::http::report::{MAX_BODY, Seen, leave_from_body};
 use crate::http::route::Route;
 use crate::protocol::widget;
+use futures_util::FutureExt;
 use request::Asked;
 use setup::Setup;
+use std::panic::AssertUnwindSafe;
 use worker::{Context, Env, Result, event};
 
 /// The smallest picture there is: a transparent GIF of one pixel (GIF89a).
@@ -37,7 +39,9 @@ async fn fetch(raw: web_sys::Request, env: Env, ctx: Context) -> Result<web_sys:
     match Route::of(setup.base_path(), &asked.method, &asked.path, &asked.query) {
         Ok(Route::Page) => origin::page(asked, &setup, env, ctx).await,
         Ok(route) => {
-            let reply = ours(route, &asked, &setup, &env, &ctx).await;
+            // A panic is one request's, not the isolate's.
+            let reply = AssertUnwindSafe(ours(route, &asked, &setup, &env, &ctx)).catch_unwind().await;
+            let reply = reply.unwrap_or(Err(Problem::Internal));
             answer::write(reply.unwrap_or_else(|problem| public(problem.reply())), &asked)
         }
         Err(problem) => answer::write(public(problem.reply()), &asked),
@@ -52,6 +56,8 @@ async fn ours(
     env: &Env,
     ctx: &Context,
 ) -> std::result::Result<Reply, Problem> {
+    #[cfg(feature = "test-hooks")]
+    hooks::maybe_panic("panic-route");
     let config = setup.config()?;
     match route {
         Route::Page => Err(Problem::NotFound("There is nothing at this address.".into())),

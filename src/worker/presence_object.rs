@@ -184,11 +184,18 @@ impl PresenceObject {
         Ok(())
     }
 
+    /// The one value that a query finds, if it finds any. (`SqlCursor::one` hangs where there is none.)
+    fn blob(&self, query: &str, bindings: Vec<SqlStorageValue>) -> Result<Option<Vec<u8>>> {
+        let Some(row) = self.sql().exec(query, bindings)?.raw().next() else { return Ok(None) };
+        match row?.into_iter().next() {
+            Some(SqlStorageValue::Blob(data)) => Ok(Some(data)),
+            _ => Ok(None),
+        }
+    }
+
     /// What is kept of a user who is not online.
     fn departed(&self, user: &UserId) -> Option<Departure> {
-        let rows = self.sql().exec("SELECT data FROM last_seen WHERE user = ?", vec![user.as_str().into()]);
-        let row = rows.ok()?.raw().next()?.ok()?;
-        let Some(SqlStorageValue::Blob(data)) = row.into_iter().next() else { return None };
+        let data = self.blob("SELECT data FROM last_seen WHERE user = ?", vec![user.as_str().into()]).ok()??;
         let departure: Departure = record::decode(&data).ok()?;
         let timeout = self.config().ok()?.last_seen_timeout;
         still_kept(departure.last_seen, clock::now(), timeout).then_some(departure)
@@ -200,10 +207,8 @@ impl PresenceObject {
         for statement in SCHEMA {
             sql.exec(statement, None)?;
         }
-        if let Some(row) = sql.exec("SELECT value FROM kept WHERE name = 'secret'", None)?.raw().next() {
-            if let Some(SqlStorageValue::Blob(secret)) = row?.into_iter().next() {
-                return Ok(secret);
-            }
+        if let Some(secret) = self.blob("SELECT value FROM kept WHERE name = 'secret'", Vec::new())? {
+            return Ok(secret);
         }
         let mut secret = vec![0; 32];
         getrandom::fill(&mut secret).map_err(|error| Error::RustError(error.to_string()))?;

@@ -88,7 +88,7 @@ class Worker {
   async end(passed) {
     const { exitCode, signalCode } = this.#child;
     await this.kill();
-    if (!passed) console.error(`the Worker ${exitCode ?? signalCode ?? "ran to the end"}; its log:\n${this.#log()}`);
+    if (!passed) console.error(`the Worker ${exitCode ?? signalCode ?? "was running"}; its log:\n${this.#log()}`);
     rmSync(this.#home, { recursive: true, force: true });
   }
 
@@ -253,19 +253,21 @@ export async function openWithRealTabs(t, url, { who = "First" } = {}) {
   const child = spawn(findChromium(), args, { stdio: ["ignore", "ignore", "pipe"] });
   running.add(child);
   const exited = once(child, "exit");
+  let browser;
   t.after(async () => {
-    child.kill("SIGKILL");
+    // Asked to, it ends its helpers first; killed, it would leave them writing to the profile.
+    const session = await browser?.newBrowserCDPSession();
+    await (session ? session.send("Browser.close").catch(() => {}) : child.kill("SIGKILL"));
     await exited;
     running.delete(child);
-    // What else belongs to the browser may still be writing.
-    rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
   });
   for await (const line of createInterface(child.stderr)) {
     const [, address] = /DevTools listening on (\S+)/.exec(line) ?? [];
     if (!address) continue;
+    child.stderr.resume(); // unread, it would stop the browser one day
     // While its first tab is being opened it may take a connection and never answer.
-    const browser = await eventually(() => chromium.connectOverCDP(address, { noDefaults: true, timeout: 3000 }));
-    t.after(() => browser.close());
+    browser = await eventually(() => chromium.connectOverCDP(address, { noDefaults: true, timeout: 3000 }));
     return openTab(browser.contexts()[0], url);
   }
   throw new Error("Chromium did not start");

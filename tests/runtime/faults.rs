@@ -50,6 +50,16 @@ fn a_panic_is_answered_within_a_second_and_memory_lives_on() {
 }
 
 #[test]
+fn a_panic_of_the_worker_is_one_requests_alone() {
+    let server = Setup::hooked().start();
+    server.by("10.0.0.1").touch("{}");
+    server.by("10.0.0.9").with("x-test-fault", "panic-route").get("/_presence/v1/count").problem(500);
+    server.by("10.0.0.9").get("/_presence/widget.js").problem(500);
+    // What the isolate had not sent yet is still there.
+    assert_eq!(server.by("10.0.0.9").with("x-test-fault", "none").get("/_presence/v1/count").text(), "1");
+}
+
+#[test]
 fn an_object_that_hangs_is_not_waited_for_for_ever() {
     let server = Setup::hooked().start();
     let answer = server.by("10.0.0.1").with("x-test-fault", "hang-object").get("/_presence/v1/count");
