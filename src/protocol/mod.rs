@@ -93,6 +93,8 @@ pub struct CountBody {
     pub counts: Counts,
     /// When.
     pub as_of: String,
+    /// For how long after a request somebody is online, in seconds: how often a page has to touch at the least.
+    pub online_timeout: u32,
 }
 
 /// What a site says of itself in every list.
@@ -118,7 +120,11 @@ pub fn answer(
             };
             serde_json::to_vec(&online(site, about, &filter, *kind, *after, *limit))
         }
-        Query::Counts => serde_json::to_vec(&CountBody { counts: site.counts(), as_of: site.now().to_rfc3339() }),
+        Query::Counts => serde_json::to_vec(&CountBody {
+            counts: site.counts(),
+            as_of: site.now().to_rfc3339(),
+            online_timeout: about.online_timeout.0,
+        }),
         Query::User(id) => {
             let departure = departed(id);
             serde_json::to_vec(&user(site, id, departure.as_ref()))
