@@ -207,6 +207,7 @@ impl Replay {
     fn check_counts(&self, now: i64) {
         let mut expected = self.model.counts(now);
         expected["as_of"] = rfc3339(now).into();
+        expected["online_timeout"] = 300.into();
         assert_eq!(self.read("count.json", now), expected);
     }
 
