@@ -70,7 +70,7 @@ async fn ours(
         }
         Route::ReadPreflight => Ok(public_preflight()),
         Route::RecordPreflight => Ok(Caller::of(asked, &asked.host, &config.allowed_origins)?.preflight()),
-        Route::Read(query, form) => reads::read(query, form, asked, config, env).await,
+        Route::Read(query, form) => reads::read(query, form, asked, config, env, ctx).await,
         Route::Touch => {
             let caller = Caller::of(asked, &asked.host, &config.allowed_origins)?;
             let seen = asked.body(MAX_BODY).await.and_then(|body| Seen::from_body(&body));

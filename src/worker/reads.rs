@@ -16,7 +16,7 @@ use crate::protocol::{CountBody, badge};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use worker::{Env, console_error};
+use worker::{Context, Env, console_error};
 
 /// For how long an answer is used again: however many ask, the object is asked once in that time by each isolate.
 const FRESH: Millis = Millis(1000);
@@ -31,9 +31,16 @@ thread_local! {
 }
 
 /// Answers a question.
-pub async fn read(query: Query, form: Form, asked: &Asked, config: &Config, env: &Env) -> Result<Reply, Problem> {
+pub async fn read(
+    query: Query,
+    form: Form,
+    asked: &Asked,
+    config: &Config,
+    env: &Env,
+    ctx: &Context,
+) -> Result<Reply, Problem> {
     let site = asked.site(config)?;
-    recording::send_news(&site, env).await;
+    recording::send_news(&site, env, ctx).await;
     let answer = look_up(query, site, env).await?;
     let (content_type, body) = match form {
         Form::Json => ("application/json", answer.body.clone()),

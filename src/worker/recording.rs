@@ -12,9 +12,12 @@ use crate::presence::member::Signal;
 use crate::presence::recorder::Recorder;
 use crate::presence::time::Millis;
 use crate::protocol::call::{Applied, Call};
+use js_sys::futures::{JsFuture, future_to_promise};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+use wasm_bindgen::JsValue;
 use worker::{Context, Delay, Env, console_error};
 
 thread_local! {
@@ -66,11 +69,23 @@ pub fn record(signals: Vec<Signal>, site: &SiteName, config: &Config, env: &Env,
 }
 
 /// Sends what is new now, so that whoever reads next sees it.
-pub async fn send_news(site: &SiteName, env: &Env) {
+///
+/// The sending belongs to the isolate and not to the reader: should that one hang up, it goes on.
+pub async fn send_news(site: &SiteName, env: &Env, ctx: &Context) {
     let news = RECORDERS.with_borrow(|recorders| recorders.get(site).is_some_and(Recorder::has_news));
-    if news {
-        send(site, env).await;
+    if !news {
+        return;
     }
+    let (owned, env) = (site.clone(), env.clone());
+    let sending = future_to_promise(AssertUnwindSafe(async move {
+        send(&owned, &env).await;
+        Ok(JsValue::UNDEFINED)
+    }));
+    let to_the_end = JsFuture::from(sending.clone());
+    ctx.wait_until(async move {
+        let _ = to_the_end.await;
+    });
+    let _ = JsFuture::from(sending).await;
 }
 
 async fn send_in(hold: Millis, site: SiteName, env: Env) {
