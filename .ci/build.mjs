@@ -1,6 +1,6 @@
 // Builds the Worker into `build`, and with `--test-hooks` the one that tests can meddle with into `build-test`.
 
-import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { digest, once, root, run, say, setUp } from "./setup.mjs";
@@ -8,7 +8,8 @@ import { digest, once, root, run, say, setUp } from "./setup.mjs";
 /** Builds unless nothing has changed since. */
 export function build(environment, { hooks = false } = {}) {
   const folder = hooks ? "build-test" : "build";
-  const inputs = digest("src", "www", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", ".ci/setup.mjs", ".ci/build.mjs");
+  const pages = readdirSync(join(root, "www")).filter((name) => !name.endsWith(".png")).map((name) => `www/${name}`);
+  const inputs = digest("src", ...pages, "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", ".ci/setup.mjs", ".ci/build.mjs");
   const wasm = join(root, folder, "index_bg.wasm");
   if (!existsSync(wasm)) rmSync(join(root, folder, ".stamp"), { force: true });
   once(`${folder}/.stamp`, inputs, () => {

@@ -7,7 +7,7 @@ import { fail, root, say, setUp } from "./setup.mjs";
 
 const VARIABLES = [
   "ORIGIN", "SITE", "BASE_PATH", "ONLINE_TIMEOUT", "LAST_SEEN_TIMEOUT", "TOUCH_RESOLUTION", "ALLOWED_ORIGINS",
-  "TRUST_ORIGIN_HEADERS", "PRESENCE_SECRET",
+  "TRUST_ORIGIN_HEADERS",
 ];
 
 const port = process.env.PORT || "8787";

@@ -75,7 +75,7 @@ impl Config {
         let lookup = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let config = Self {
             base_path: base_path(lookup("BASE_PATH"))?,
-            site: lookup("SITE").map(SiteName::parse).transpose()?,
+            site: lookup("SITE").map(site).transpose()?,
             online_timeout: seconds("ONLINE_TIMEOUT", lookup("ONLINE_TIMEOUT"), 300, 1, 86_400)?,
             last_seen_timeout: seconds("LAST_SEEN_TIMEOUT", lookup("LAST_SEEN_TIMEOUT"), 604_800, 1, 31_536_000)?,
             touch_resolution: seconds("TOUCH_RESOLUTION", lookup("TOUCH_RESOLUTION"), 30, 0, 3600)?,
@@ -159,6 +159,13 @@ fn seconds(name: &'static str, value: Option<String>, default: u32, min: u32, ma
         Ok(number) if (min..=max).contains(&number) => Ok(Seconds(number)),
         _ => Err(Invalid::new(name, format!("be a whole number of seconds from {min} to {max}; it is {value:?}"))),
     }
+}
+
+fn site(value: String) -> Result<SiteName, Invalid> {
+    let length = value.len();
+    SiteName::parse(value).map_err(|_| {
+        Invalid::new("SITE", format!("be a name of 1 to 253 bytes without control characters; it has {length} bytes"))
+    })
 }
 
 fn flag(name: &'static str, value: Option<String>, default: bool) -> Result<bool, Invalid> {

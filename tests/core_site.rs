@@ -53,8 +53,8 @@ impl Kept {
     }
 
     fn store(&mut self, outcome: Outcome) {
-        let Outcome { write, departures } = outcome;
-        if let Some(write) = write {
+        let Outcome { writes, departures } = outcome;
+        for write in writes {
             self.rows.insert(write.slot, write.data);
             self.written += 1;
         }

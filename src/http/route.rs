@@ -105,11 +105,11 @@ impl Route {
             (false, "OPTIONS") => return Ok(Self::ReadPreflight),
             _ => {}
         }
-        let route = Self::read(rest, &Parameters::parse(query))?;
-        if method != "GET" && method != "HEAD" {
-            return Err(Problem::MethodNotAllowed(GET));
+        match Self::read(rest, &Parameters::parse(query)) {
+            Err(problem @ Problem::NotFound(_)) => Err(problem),
+            _ if method != "GET" && method != "HEAD" => Err(Problem::MethodNotAllowed(GET)),
+            route => route,
         }
-        Ok(route)
     }
 
     fn read(rest: &str, parameters: &Parameters) -> Result<Self, Problem> {

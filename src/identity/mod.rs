@@ -41,8 +41,6 @@ pub struct Asker {
     pub bearer: Option<String>,
     /// What stands in our cookie; there may be several of one name.
     pub cookies: Vec<String>,
-    /// Whether the request came over https.
-    pub secure: bool,
 }
 
 impl Asker {
@@ -58,7 +56,6 @@ impl Asker {
             user_agent: request.get("user-agent").unwrap_or_default(),
             bearer,
             cookies: request.get("cookie").map(|header| cookies::ours(&header, secure)).unwrap_or_default(),
-            secure,
         }
     }
 

@@ -6,8 +6,15 @@ use crate::presence::id::{Avatar, Name, Topic, UserId};
 use crate::presence::member::Profile;
 use percent_encoding::percent_decode_str;
 
-/// Headers of this prefix are between the origin and us: the client never sees them, and cannot send them.
-pub const PREFIX: &str = "x-presence-";
+const USER: &str = "x-presence-user";
+const NAME: &str = "x-presence-name";
+const AVATAR: &str = "x-presence-avatar";
+const PERMS: &str = "x-presence-perms";
+const INVISIBLE: &str = "x-presence-invisible";
+const TOPIC: &str = "x-presence-topic";
+
+/// The headers between the origin and us: the client never sees them, and cannot send them.
+pub const HEADERS: [&str; 6] = [USER, NAME, AVATAR, PERMS, INVISIBLE, TOPIC];
 
 /// Who a visitor is, by the origin's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +37,8 @@ pub fn read(status: u16, response: &impl Headers) -> (Said, Option<Topic>) {
         return (Said::Nothing, None);
     }
     let decoded = |name: &str| decode(&response.get(name)?);
-    let topic = decoded("x-presence-topic").and_then(|topic| Topic::parse(topic).ok());
-    let said = match response.get("x-presence-user") {
+    let topic = decoded(TOPIC).and_then(|topic| Topic::parse(topic).ok());
+    let said = match response.get(USER) {
         None => Said::Nothing,
         Some(id) if id.trim().is_empty() => Said::Nobody,
         // Encoded ids have no comma: two headers were joined, and which is right nobody knows.
@@ -40,11 +47,11 @@ pub fn read(status: u16, response: &impl Headers) -> (Said, Option<Topic>) {
             None => Said::Nothing,
             Some(id) => {
                 let profile = Profile {
-                    name: decoded("x-presence-name").and_then(|name| Name::parse(name).ok()),
-                    avatar: decoded("x-presence-avatar").and_then(|avatar| Avatar::parse(avatar).ok()),
-                    invisible: response.get("x-presence-invisible").is_some_and(|value| value.trim() == "1"),
+                    name: decoded(NAME).and_then(|name| Name::parse(name).ok()),
+                    avatar: decoded(AVATAR).and_then(|avatar| Avatar::parse(avatar).ok()),
+                    invisible: response.get(INVISIBLE).is_some_and(|value| value.trim() == "1"),
                 };
-                let perms = response.get("x-presence-perms").unwrap_or_default();
+                let perms = response.get(PERMS).unwrap_or_default();
                 let perms = perms.split(',').filter_map(|perm| decode(perm.trim())).filter(|perm| !perm.is_empty());
                 Said::User(User { id, profile, perms: perms.take(64).collect() })
             }
@@ -53,10 +60,16 @@ pub fn read(status: u16, response: &impl Headers) -> (Said, Option<Topic>) {
     (said, topic)
 }
 
-/// Whether a shared cache may keep the answer: then nothing of one visitor's may be put into it.
+/// Whether a shared cache may keep the answer (RFC 9111, 3): then nothing of one visitor's may be put into it.
 pub fn is_shared(response: &impl Headers) -> bool {
     let control = response.get("cache-control").unwrap_or_default().to_ascii_lowercase();
-    control.split(',').map(str::trim).any(|part| part == "public" || part.starts_with("s-maxage"))
+    let parts = || control.split(',').map(str::trim);
+    let fresh = |part: &str| {
+        part == "public" || part.starts_with("s-maxage") || part.strip_prefix("max-age=").is_some_and(|age| age != "0")
+    };
+    let for_caches = ["cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"];
+    let private = parts().any(|part| part.starts_with("private") || part == "no-store");
+    !private && (parts().any(fresh) || for_caches.iter().any(|name| response.get(name).is_some()))
 }
 
 fn from_cache(response: &impl Headers) -> bool {
@@ -130,9 +143,16 @@ mod tests {
 
     #[test]
     fn a_shared_answer_is_told_by_its_cache_control() {
-        for (control, shared) in
-            [("public, max-age=60", true), ("s-maxage=5", true), ("private", false), ("", false), ("max-age=9", false)]
-        {
+        for (control, shared) in [
+            ("public, max-age=60", true),
+            ("s-maxage=5", true),
+            ("private", false),
+            ("", false),
+            ("max-age=9", true),
+            ("private, max-age=9", false),
+            ("max-age=0", false),
+            ("no-store, max-age=9", false),
+        ] {
             assert_eq!(is_shared(&[("cache-control", control)]), shared, "{control}");
         }
     }

@@ -70,13 +70,17 @@ impl Visitor<'_> {
     fn named(&self, user: User, seen: Seen) -> Visit {
         let known = self.asker.signed(self.keys, self.now);
         let same_user = known.as_ref().is_some_and(|claims| claims.user.id == user.id);
-        // Who comes without our cookie, or with another's, was somebody else a moment ago.
+        // Who comes without our cookie was a guest, or a bot, a moment ago.
         let was = known.is_none().then(|| self.asker.stranger(self.keys, self.now));
         let half_life = Seconds(COOKIE_LIFE.0 / 2);
         let good = known.as_ref().is_some_and(|claims| claims.user == user && claims.until > self.now.plus(half_life));
         let token = || self.keys.sign(&user, &self.asker.site, self.now, self.now.plus(COOKIE_LIFE));
         let cookie = if good { None } else { token().map(CookieChange::Keep) };
         let mut signals = Vec::with_capacity(2);
+        if was.is_some() && self.before().day() < self.now.day() {
+            // Who was a guest before midnight is made the guest of today first, so that `was` finds them.
+            signals.push(self.stranger_touch(Seen::default()));
+        }
         if let (Some(claims), false) = (known, same_user) {
             signals.push(Signal::SignOut(claims.user.id));
         }
@@ -94,10 +98,15 @@ impl Visitor<'_> {
         Visit { signals: vec![signal], cookie }
     }
 
+    /// The earliest moment at which somebody who is online may have been touched last.
+    fn before(&self) -> Timestamp {
+        self.now.minus(self.window)
+    }
+
     fn stranger_touch(&self, seen: Seen) -> Signal {
         let key = self.asker.stranger(self.keys, self.now);
         // After midnight they may still be online by the key of the day before.
-        let before = self.now.minus(self.window);
+        let before = self.before();
         let was = (before.day() < self.now.day()).then(|| self.asker.stranger(self.keys, before));
         Signal::Touch(Touch { key, was, profile: None, place: seen.place, tab: seen.tab, state: seen.state })
     }
@@ -215,6 +224,16 @@ mod tests {
         assert_ne!(after.key, before);
         assert_eq!(after.was, Some(before));
         assert_eq!(touched(&at(&asker(&[]), midnight + 331_000, Said::Nothing)).was, None);
+    }
+
+    #[test]
+    fn a_guest_of_yesterday_who_signs_in_is_found() {
+        let midnight = 1_795_219_200_000;
+        let before = touched(&at(&asker(&[]), midnight - 10_000, Said::Nothing)).key.clone();
+        let visit = at(&asker(&[]), midnight + 10_000, Said::User(user("sally")));
+        let Some(Signal::Touch(first)) = visit.signals.first() else { panic!("a touch") };
+        assert_eq!(first.was.as_ref(), Some(&before));
+        assert_eq!(touched(&visit).was.as_ref(), Some(&first.key));
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub const HOLD: Millis = Millis(200);
 /// `TOUCH_RESOLUTION` beyond the online window.
 pub const LAZY_HOLD: Millis = Millis(5000);
 
-/// The most signals in a batch. With each at its longest it still fits in a row of 2 MB.
+/// The most signals in a batch.
 pub const MAX_BATCH: usize = 1000;
 
 /// The most visitors remembered in each of the two halves of the memory.
@@ -41,7 +41,6 @@ pub struct Recorder {
     turned: Timestamp,
     batch: Vec<(Timestamp, bool, Signal)>,
     due: Option<Timestamp>,
-    shed: u64,
 }
 
 impl Recorder {
@@ -56,7 +55,6 @@ impl Recorder {
             turned: now,
             batch: Vec::new(),
             due: None,
-            shed: 0,
         }
     }
 
@@ -75,11 +73,11 @@ impl Recorder {
             }
         };
         if self.batch.len() >= MAX_BATCH && !self.make_room(urgent) {
+            self.shed(&signal);
             return None;
         }
         self.batch.push((now, urgent, signal));
-        let lazy = Millis(LAZY_HOLD.0.min(self.resolution.0 * 500)).max(HOLD);
-        self.schedule(now, if urgent { HOLD } else { lazy })
+        self.schedule(now, if urgent { HOLD } else { self.lazy_hold() })
     }
 
     /// The batch, if there is one, with each signal's age; it is due no more.
@@ -94,9 +92,9 @@ impl Recorder {
         let mut returned: Vec<_> =
             reports.into_iter().map(|report| (now.minus(report.age), true, report.signal)).collect();
         returned.append(&mut self.batch);
-        self.shed += returned.len().saturating_sub(MAX_BATCH) as u64;
-        returned.truncate(MAX_BATCH);
+        let too_many = returned.split_off(returned.len().min(MAX_BATCH));
         self.batch = returned;
+        too_many.iter().for_each(|(_, _, signal)| self.shed(signal));
     }
 
     /// Whether a batch is waiting that holds more than refreshes: whoever reads next should see it sent first.
@@ -104,9 +102,9 @@ impl Recorder {
         self.batch.iter().any(|(_, urgent, _)| *urgent)
     }
 
-    /// How many signals were dropped for want of room.
-    pub fn shed(&self) -> u64 {
-        self.shed
+    /// Whether anything at all is waiting to be sent.
+    pub fn is_waiting(&self) -> bool {
+        !self.batch.is_empty()
     }
 
     /// Whether a touch is worth sending, and if so whether it is news.
@@ -131,7 +129,7 @@ impl Recorder {
             profile: digest(touch.profile.as_ref().map(|profile| hasher.hash_one(profile)), |k| k.profile),
         };
         // Whoever is about to fall out of the window cannot wait for a lazy batch.
-        let late = known.is_some_and(|known| now.since(known.at).0 + LAZY_HOLD.0 >= self.window.0 * 1000);
+        let late = known.is_some_and(|known| now.since(known.at).0 + self.lazy_hold().0 >= self.window.0 * 1000);
         let signs_in = touch.was.is_some() && touch.key.kind() == Kind::User;
         let news = signs_in
             || late
@@ -157,6 +155,10 @@ impl Recorder {
         }
     }
 
+    fn lazy_hold(&self) -> Millis {
+        Millis(LAZY_HOLD.0.min(self.resolution.0 * 500)).max(HOLD)
+    }
+
     fn forget(&mut self, key: &MemberKey) {
         let key = self.recent.hasher().hash_one(key);
         self.recent.remove(&key);
@@ -165,14 +167,22 @@ impl Recorder {
 
     /// Drops a refresh in favour of news. Refreshes are shed first: whoever is refreshed is online already.
     fn make_room(&mut self, urgent: bool) -> bool {
-        self.shed += 1;
         let refresh = self.batch.iter().position(|(_, urgent, _)| !urgent);
         match refresh.filter(|_| urgent) {
             Some(index) => {
-                self.batch.swap_remove(index);
+                // The others stay in order: a sign-out after a touch is not one before it.
+                let (_, _, signal) = self.batch.remove(index);
+                self.shed(&signal);
                 true
             }
             None => false,
+        }
+    }
+
+    /// What is dropped was not sent, so whoever it was of is sent again at their next request.
+    fn shed(&mut self, signal: &Signal) {
+        if let Signal::Touch(touch) = signal {
+            self.forget(&touch.key);
         }
     }
 
@@ -307,14 +317,14 @@ mod tests {
         for guest in 1..=MAX_BATCH as u64 {
             recorder.take(at(40_000), on(guest, "/a"));
         }
-        assert_eq!(recorder.shed(), 1);
-        recorder.take(at(40_000), on(5000, "/a"));
-        assert_eq!(recorder.shed(), 2, "arrivals are shed when nothing else is left");
+        assert_eq!(recorder.take(at(40_000), on(5000, "/a")), None, "arrivals are shed when nothing else is left");
         let batch = recorder.drain(at(40_000));
-        assert_eq!(batch.len(), MAX_BATCH);
-        assert!(batch.iter().all(
-            |report| !matches!(&report.signal, Signal::Touch(touch) if touch.key == MemberKey::Guest(GuestKey(0)))
-        ));
+        let guests = batch.iter().filter_map(|report| match &report.signal {
+            Signal::Touch(Touch { key: MemberKey::Guest(GuestKey(guest)), .. }) => Some(*guest),
+            _ => None,
+        });
+        assert!(guests.eq(1..=MAX_BATCH as u64), "in the order they came, without the refresh");
+        assert_eq!(recorder.take(at(40_001), on(5000, "/a")), Some(HOLD), "who was shed is sent at the next request");
     }
 
     #[test]

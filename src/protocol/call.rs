@@ -3,7 +3,7 @@
 
 use crate::http::route::Query;
 use crate::presence::id::{Invalid, SiteName};
-use crate::presence::site::{Counts, Report};
+use crate::presence::site::Report;
 use serde::{Deserialize, Serialize};
 
 const VERSION: u8 = 1;
@@ -11,7 +11,7 @@ const VERSION: u8 = 1;
 /// A call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
-    /// Apply these, durably.
+    /// Apply these, durably; answered with nothing.
     Apply(Vec<Report>),
     /// Answer this, for a site that is called so.
     Read(Query, SiteName),
@@ -19,20 +19,13 @@ pub enum Call {
     Secret,
 }
 
-/// The answer to [`Call::Apply`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Applied {
-    /// How many are online now.
-    pub counts: Counts,
-    /// The version that the batch led to.
-    pub version: u64,
-}
-
 /// The answer to [`Call::Read`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// What changes whenever the body says something else.
     pub tag: String,
+    /// How many users and guests are online.
+    pub total: usize,
     /// JSON.
     pub body: Vec<u8>,
 }

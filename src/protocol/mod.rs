@@ -10,7 +10,7 @@ use crate::presence::member::{Departure, Kind, MemberKey, Place, State};
 use crate::presence::record::Peak;
 use crate::presence::site::{Counts, Filter, Order, Site, View};
 use crate::presence::time::{Seconds, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 #[derive(Serialize)]
 struct Online<'a> {
@@ -85,16 +85,13 @@ struct PageBody<'a> {
     total: usize,
 }
 
-/// How many are online, and when that was so.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CountBody {
-    /// How many.
+#[derive(Serialize)]
+struct CountBody {
     #[serde(flatten)]
-    pub counts: Counts,
-    /// When.
-    pub as_of: String,
-    /// For how long after a request somebody is online, in seconds: how often a page has to touch at the least.
-    pub online_timeout: u32,
+    counts: Counts,
+    as_of: String,
+    /// How often a page has to touch at the least.
+    online_timeout: u32,
 }
 
 /// What a site says of itself in every list.

@@ -6,7 +6,7 @@ use crate::identity::Keys;
 use crate::presence::id::SiteName;
 use crate::presence::time::{Millis, Timestamp};
 use crate::protocol::call::Call;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const RESPITE: Millis = Millis(1000);
 
 thread_local! {
     static KEPT: RefCell<HashMap<SiteName, Rc<Keys>>> = RefCell::new(HashMap::new());
-    static FAILED: Cell<Option<Timestamp>> = const { Cell::new(None) };
+    static FAILED: RefCell<HashMap<SiteName, Timestamp>> = RefCell::new(HashMap::new());
 }
 
 /// The keys, if they are at hand.
@@ -37,23 +37,33 @@ pub async fn get(config: &Config, site: &SiteName, env: &Env, patience: Duration
         return Ok(keys);
     }
     let now = clock::now();
-    if FAILED.get().is_some_and(|failed| failed <= now && now.since(failed) < RESPITE) {
+    let failed = FAILED.with_borrow(|failed| failed.get(site).copied());
+    if failed.is_some_and(|failed| failed <= now && now.since(failed) < RESPITE) {
         return Err("the presence object failed a moment ago".into());
     }
-    let asked: Result<Vec<u8>> = calls::ask(env, site, &Call::Secret, patience).await;
-    let secret = asked.inspect_err(|_| FAILED.set(Some(clock::now())))?;
-    FAILED.set(None);
+    let secret: Vec<u8> = match calls::ask(env, site, &Call::Secret, patience).await {
+        Ok(secret) => secret,
+        Err(error) => {
+            // Who had less patience than others does not speak for them.
+            if patience >= calls::PATIENCE {
+                FAILED.with_borrow_mut(|failed| remember(failed, site, clock::now()));
+            }
+            return Err(error);
+        }
+    };
     let keys = Keys::new(vec![Secret::new(secret)]);
     keys.map(|keys| keep(site, keys)).ok_or_else(|| "the presence object has no secret".into())
 }
 
 fn keep(site: &SiteName, keys: Keys) -> Rc<Keys> {
     let keys = Rc::new(keys);
-    KEPT.with_borrow_mut(|kept| {
-        if kept.len() >= MAX_SITES {
-            kept.clear();
-        }
-        kept.insert(site.clone(), keys.clone());
-    });
+    KEPT.with_borrow_mut(|kept| remember(kept, site, keys.clone()));
     keys
+}
+
+fn remember<T>(known: &mut HashMap<SiteName, T>, site: &SiteName, what: T) {
+    if known.len() >= MAX_SITES {
+        known.clear();
+    }
+    known.insert(site.clone(), what);
 }

@@ -11,7 +11,7 @@ use crate::http::Headers;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::report::{PageRequest, Seen, place_of_request};
-use crate::identity::origin::{PREFIX, Said, is_shared, read};
+use crate::identity::origin::{HEADERS, Said, is_shared, read};
 use crate::identity::visit::{COOKIE_LIFE, CookieChange, Visitor};
 use crate::identity::{Keys, cookies};
 use crate::presence::id::SiteName;
@@ -23,11 +23,8 @@ use std::time::Duration;
 use wasm_bindgen::JsCast;
 use worker::{Context, Env, Result, console_error};
 
-/// The headers between the origin and us.
-const OURS: [&str; 6] = ["user", "name", "avatar", "perms", "invisible", "topic"];
-
-/// How long a page of a signed-in user may wait for the key that signs their cookie: once in an isolate's life, and
-/// only where none is configured.
+/// How long a page that names a user may wait for the key that signs their cookie: only where none is configured, and
+/// only until the site's object has told it once.
 const KEY_PATIENCE: Duration = Duration::from_millis(100);
 
 struct Answered(web_sys::Headers);
@@ -57,7 +54,7 @@ pub async fn page(asked: Asked, setup: &Rc<Setup>, env: Env, ctx: Context) -> Re
     };
     let headers = Answered(response.headers());
     // What is between the origin and us goes no further, whatever becomes of the rest.
-    let told = OURS.iter().any(|name| headers.get(&format!("{PREFIX}{name}")).is_some());
+    let told = HEADERS.iter().any(|name| headers.get(name).is_some());
     let keys = if told { signing_keys(&asked, setup, &env).await } else { None };
     let cookie = guarded(|| note(&asked, &response, keys, setup, &env, &ctx)).flatten();
     if !told && cookie.is_none() {
@@ -91,7 +88,7 @@ fn known<'a>(asked: &Asked, setup: &'a Setup) -> Option<(&'a Config, SiteName)> 
 
 async fn forward(asked: &Asked, origin: &Origin) -> std::result::Result<web_sys::Response, String> {
     let text = |error: wasm_bindgen::JsValue| format!("{error:?}");
-    let sent_by_client = OURS.iter().any(|name| asked.get(&format!("{PREFIX}{name}")).is_some());
+    let sent_by_client = HEADERS.iter().any(|name| asked.get(name).is_some());
     let request = match origin {
         Origin::Url(base) => {
             let url = format!("{base}{}", asked.target());
@@ -106,8 +103,8 @@ async fn forward(asked: &Asked, origin: &Origin) -> std::result::Result<web_sys:
         _ => Clone::clone(&asked.raw),
     };
     if sent_by_client {
-        for name in OURS {
-            request.headers().delete(&format!("{PREFIX}{name}")).map_err(text)?;
+        for name in HEADERS {
+            request.headers().delete(name).map_err(text)?;
         }
     }
     let global: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
@@ -196,8 +193,8 @@ impl Later {
 fn rewritten(response: &web_sys::Response, cookie: Option<String>) -> Result<web_sys::Response> {
     let init: &web_sys::ResponseInit = response.unchecked_ref();
     let rewritten = web_sys::Response::new_with_opt_readable_stream_and_init(response.body().as_ref(), init)?;
-    for name in OURS {
-        rewritten.headers().delete(&format!("{PREFIX}{name}"))?;
+    for name in HEADERS {
+        rewritten.headers().delete(name)?;
     }
     if let Some(cookie) = cookie {
         rewritten.headers().append("set-cookie", &cookie)?;

@@ -15,8 +15,8 @@ use crate::presence::id::UserId;
 use crate::presence::member::Departure;
 use crate::presence::record;
 use crate::presence::site::{Outcome, Site};
-use crate::protocol::call::{self, Answer, Applied, Call};
-use crate::protocol::{About, CountBody, answer, still_kept};
+use crate::protocol::call::{self, Answer, Call};
+use crate::protocol::{About, answer, still_kept};
 use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -58,13 +58,9 @@ impl DurableObject for PresenceObject {
         let call = call::read(&request.bytes().await?).map_err(|error| Error::RustError(error.to_string()))?;
         let answer = match call {
             Call::Apply(reports) => {
-                let applied = self.with_site(|object, site| {
-                    let outcome = site.apply(clock::now(), reports);
-                    object.store(outcome)?;
-                    Ok(Applied { counts: site.counts(), version: site.version() })
-                })?;
-                self.see_to_sweeping().await?;
-                call::write(&applied)
+                self.with_site(|object, site| object.store(site.apply(clock::now(), reports)))?;
+                self.see_to_sweeping().await;
+                call::write(&())
             }
             Call::Read(query, name) => {
                 let config = self.config()?;
@@ -73,7 +69,7 @@ impl DurableObject for PresenceObject {
                     object.store(outcome)?;
                     let about = About { site: &name, online_timeout: config.online_timeout };
                     let body = answer(&query, site, &about, |user| object.departed(user));
-                    Ok(Answer { tag: tag(&query, site, &body), body })
+                    Ok(Answer { tag: tag(&query, site, config, &body), total: site.counts().total, body })
                 })?)
             }
             Call::Secret => call::write(&self.secret()?),
@@ -83,23 +79,22 @@ impl DurableObject for PresenceObject {
 
     async fn alarm(&self) -> Result<Response> {
         let config = self.config()?;
-        self.with_site(|object, site| {
+        let online = self.with_site(|object, site| {
             let now = clock::now();
             object.store(site.advance(now))?;
             let before = now.minus(config.last_seen_timeout);
             let sql = object.sql();
             sql.exec("DELETE FROM last_seen WHERE at < ?", vec![SqlStorageValue::Integer(before.as_millis())])?;
-            // The newest row tells the peak, so it stays; guests of yesterday do not.
-            for slot in site.sweep() {
+            let (slots, writes) = site.sweep();
+            for slot in slots {
                 sql.exec("DELETE FROM ring WHERE slot = ?", vec![slot.into()])?;
             }
-            Ok(())
+            object.store(Outcome { writes: writes.into_iter().collect(), departures: Vec::new() })?;
+            Ok(site.counts().total + site.counts().bots > 0)
         })?;
         self.sweeping.set(false);
-        let left = self.sql().exec("SELECT 1 FROM last_seen LIMIT 1", None)?.raw().next().is_some();
-        let busy = self.with_site(|_, site| Ok(site.counts().total + site.counts().bots > 0))?;
-        if left || busy {
-            self.see_to_sweeping().await?;
+        if online || self.sql().exec("SELECT 1 FROM last_seen LIMIT 1", None)?.raw().next().is_some() {
+            self.see_to_sweeping().await;
         }
         Response::empty()
     }
@@ -175,7 +170,7 @@ impl PresenceObject {
                 ],
             )?;
         }
-        if let Some(write) = outcome.write {
+        for write in outcome.writes {
             sql.exec(
                 "INSERT INTO ring VALUES (?, ?) ON CONFLICT (slot) DO UPDATE SET data = excluded.data",
                 vec![write.slot.into(), write.data.into()],
@@ -217,15 +212,21 @@ impl PresenceObject {
     }
 
     /// Sees to it that there is an alarm for the next sweep, while there is anything to sweep.
-    async fn see_to_sweeping(&self) -> Result<()> {
-        if self.sweeping.replace(true) {
-            return Ok(());
+    async fn see_to_sweeping(&self) {
+        if self.sweeping.get() {
+            return;
         }
         let storage = self.state.storage();
-        if storage.get_alarm().await?.is_none() {
-            storage.set_alarm(SWEEP).await?;
+        let set = match storage.get_alarm().await {
+            Ok(None) => storage.set_alarm(SWEEP).await,
+            Ok(Some(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        // What was reported is stored already, so this is no reason to refuse it; the next batch tries again.
+        match set {
+            Ok(()) => self.sweeping.set(true),
+            Err(error) => console_error!("no sweep could be scheduled: {error}"),
         }
-        Ok(())
     }
 
     #[cfg(feature = "test-hooks")]
@@ -242,13 +243,15 @@ impl PresenceObject {
     }
 }
 
-/// What changes whenever an answer says something else: times of answering do not count.
-fn tag(query: &Query, site: &Site, body: &[u8]) -> String {
+/// What changes whenever an answer says something else: times of answering do not count, settings do.
+fn tag(query: &Query, site: &Site, config: &Config, body: &[u8]) -> String {
+    let timeout = config.online_timeout.0;
     match query {
-        Query::Online { .. } => format!("{:x}", site.version()),
-        Query::Counts => serde_json::from_slice::<CountBody>(body)
-            .map(|count| format!("{:x}-{:x}-{:x}", count.counts.users, count.counts.guests, count.counts.bots))
-            .unwrap_or_default(),
+        Query::Online { .. } => format!("{:x}-{timeout:x}", site.version()),
+        Query::Counts => {
+            let counts = site.counts();
+            format!("{:x}-{:x}-{:x}-{timeout:x}", counts.users, counts.guests, counts.bots)
+        }
         Query::User(_) | Query::Users(_) | Query::Pages(_) => tag_of(body),
     }
 }

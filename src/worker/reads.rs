@@ -1,6 +1,5 @@
 //! Questions about presence, answered by the site's object and remembered for a moment.
 
-use super::keys::MAX_SITES;
 use super::request::Asked;
 use super::{calls, clock, recording};
 use crate::config::Config;
@@ -11,8 +10,8 @@ use crate::http::reply::Reply;
 use crate::http::route::{Form, Query};
 use crate::presence::id::SiteName;
 use crate::presence::time::{Millis, Timestamp};
+use crate::protocol::badge;
 use crate::protocol::call::{Answer, Call};
-use crate::protocol::{CountBody, badge};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -21,8 +20,9 @@ use worker::{Context, Env, console_error};
 /// For how long an answer is used again: however many ask, the object is asked once in that time by each isolate.
 const FRESH: Millis = Millis(1000);
 
-/// The most answers that are remembered.
+/// The most answers that are remembered, and the most bytes that each of them may have.
 const MAX_ANSWERS: usize = 64;
+const MAX_BYTES: usize = 64 * 1024;
 
 type Remembered = HashMap<(SiteName, Query), (Timestamp, Rc<Answer>)>;
 
@@ -44,9 +44,9 @@ pub async fn read(
     let answer = look_up(query, site, env).await?;
     let (content_type, body) = match form {
         Form::Json => ("application/json", answer.body.clone()),
-        Form::Text => ("text/plain; charset=utf-8", total(&answer)?.to_string().into_bytes()),
-        Form::BadgeSvg => ("image/svg+xml", badge::svg(total(&answer)?).into_bytes()),
-        Form::BadgeJson => ("application/json", badge::json(total(&answer)?)),
+        Form::Text => ("text/plain; charset=utf-8", answer.total.to_string().into_bytes()),
+        Form::BadgeSvg => ("image/svg+xml", badge::svg(answer.total).into_bytes()),
+        Form::BadgeJson => ("application/json", badge::json(answer.total)),
     };
     let reply = Reply::new(200, content_type, body).with("cache-control", "public, max-age=1");
     Ok(public(tagged(reply, &answer.tag, asked)))
@@ -70,16 +70,14 @@ async fn look_up(query: Query, site: SiteName, env: &Env) -> Result<Rc<Answer>, 
         Problem::Unavailable
     })?;
     let answer = Rc::new(answer);
+    if answer.body.len() > MAX_BYTES {
+        return Ok(answer);
+    }
     ANSWERS.with_borrow_mut(|answers| {
-        if answers.len() >= MAX_ANSWERS.max(MAX_SITES) {
+        if answers.len() >= MAX_ANSWERS {
             answers.clear();
         }
         answers.insert(key, (now, answer.clone()));
     });
     Ok(answer)
-}
-
-fn total(answer: &Answer) -> Result<usize, Problem> {
-    let body: CountBody = serde_json::from_slice(&answer.body).map_err(|_| Problem::Unavailable)?;
-    Ok(body.counts.total)
 }

@@ -11,7 +11,7 @@ use crate::presence::id::{SiteName, TabId};
 use crate::presence::member::Signal;
 use crate::presence::recorder::Recorder;
 use crate::presence::time::Millis;
-use crate::protocol::call::{Applied, Call};
+use crate::protocol::call::Call;
 use js_sys::futures::{JsFuture, future_to_promise};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -108,8 +108,8 @@ async fn send(site: &SiteName, env: &Env) -> bool {
     }
     let sent = clock::now();
     let call = Call::Apply(batch);
-    let error = match calls::ask::<Applied>(env, site, &call, calls::PATIENCE).await {
-        Ok(_) => {
+    let error = match calls::ask::<()>(env, site, &call, calls::PATIENCE).await {
+        Ok(()) => {
             reads::forget(site);
             return true;
         }
@@ -129,8 +129,8 @@ async fn send(site: &SiteName, env: &Env) -> bool {
 fn with<T>(site: &SiteName, config: &Config, work: impl FnOnce(&mut Recorder) -> T) -> T {
     RECORDERS.with_borrow_mut(|recorders| {
         if recorders.len() >= MAX_SITES && !recorders.contains_key(site) {
-            // Whoever makes up sites loses the batches of those; the one that is served is soon there again.
-            recorders.clear();
+            // What waits to be sent stays; it is sent within seconds.
+            recorders.retain(|_, recorder| recorder.is_waiting());
         }
         let new = || Recorder::new(config.touch_resolution, config.window(), clock::now());
         work(recorders.entry(site.clone()).or_insert_with(new))

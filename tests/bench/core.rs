@@ -48,7 +48,7 @@ fn measure(members: u64) {
         let start = Instant::now();
         let outcome = site.apply(at(number * 120_000 / batches), reports);
         spent += start.elapsed();
-        if let Some(write) = outcome.write {
+        for write in outcome.writes {
             bytes += write.data.len();
             rows.insert(write.slot, write.data);
         }

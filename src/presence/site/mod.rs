@@ -60,8 +60,8 @@ pub struct Write {
 /// What came of a batch.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// The row to be stored, if anything changed.
-    pub write: Option<Write>,
+    /// The rows to be stored, together: none if nothing changed, hardly ever more than one.
+    pub writes: Vec<Write>,
     /// Users who went, each to be kept in `last_seen` if that is newer than what it holds.
     pub departures: Vec<Departure>,
 }

@@ -61,7 +61,8 @@ impl Site {
         for roster in [&mut self.users, &mut self.guests, &mut self.bots] {
             roster.rewind(window, now, adjust);
         }
-        self.rows.iter_mut().for_each(|(_, until)| *until = (*until).min(now.plus(window)));
+        let until = self.needed_until();
+        self.rows.iter_mut().for_each(|(_, known)| *known = (*known).min(until));
         self.leaving.clear();
         let mut leaving: Vec<_> = [Kind::User, Kind::Guest, Kind::Bot]
             .into_iter()

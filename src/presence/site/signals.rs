@@ -19,14 +19,14 @@ impl Site {
             let at = self.now.minus(report.age);
             match report.signal {
                 Signal::Touch(touch) => {
-                    if let Some(was) = self.supersede(touch.was.clone(), &touch.key) {
+                    if let Some(was) = self.supersede(&touch) {
                         gone.push(was);
                         changed.push(touch.key.clone());
                     }
                     changed.extend(self.touch(at, touch));
                 }
                 Signal::Leave { key, tab } => changed.extend(self.leave(at, key, tab)),
-                Signal::SignOut(user) => gone.extend(self.sign_out(user)),
+                Signal::SignOut(user) => gone.extend(self.sign_out(at, user)),
             }
         }
         if !changed.is_empty() || !gone.is_empty() {
@@ -38,8 +38,8 @@ impl Site {
 
     /// A visitor is known by another key from now on. What is known of them goes over to it, unless somebody is
     /// online by that one already; the key that they had is given back.
-    fn supersede(&mut self, was: Option<MemberKey>, key: &MemberKey) -> Option<MemberKey> {
-        let was = was?;
+    fn supersede(&mut self, touch: &Touch) -> Option<MemberKey> {
+        let (was, key) = (touch.was.clone()?, &touch.key);
         let slot = self.roster(was.kind()).find(&was)?;
         let mut member = self.roster_mut(was.kind()).remove(slot)?;
         if self.roster(key.kind()).find(key).is_some() {
@@ -52,6 +52,10 @@ impl Site {
             _ => {}
         }
         (member.key, member.seq, member.leaves_at) = (key.clone(), self.seq, None);
+        // Even where the touch itself comes too late to count: whoever hides must not be shown meanwhile.
+        self.invisible -= usize::from(member.invisible());
+        member.profile = touch.profile.clone().map(Box::new);
+        self.invisible += usize::from(member.invisible());
         self.roster_mut(key.kind()).insert(member);
         Some(was)
     }
@@ -196,9 +200,13 @@ impl Site {
         self.settle(slot, kind, place);
     }
 
-    fn sign_out(&mut self, user: UserId) -> Option<MemberKey> {
+    fn sign_out(&mut self, at: Timestamp, user: UserId) -> Option<MemberKey> {
         let key = MemberKey::User(user);
         let slot = self.users.find(&key)?;
+        // Signed in again since: reports of two isolates may come in either order.
+        if self.users.get(slot)?.last_seen > at {
+            return None;
+        }
         let member = self.users.remove(slot)?;
         self.depart(member);
         Some(key)

@@ -8,6 +8,10 @@ use crate::presence::roster::{Member, Tab};
 use crate::presence::time::{Seconds, Timestamp};
 use std::collections::HashMap;
 
+/// How many places the members of a row may name, one for each member and each tab: with all texts at their longest
+/// (896 bytes a place, 768 a member) such a row has less than the 2 MB that the platform allows.
+const MAX_ROW_WEIGHT: usize = 1000;
+
 impl Site {
     /// Rebuilds a site from its rows, by slot. What had fallen out of the window in the meantime comes out as
     /// departures. Rows that cannot be read are left out, and how many those were is told.
@@ -16,16 +20,12 @@ impl Site {
         rows: impl IntoIterator<Item = (i64, Vec<u8>)>,
         now: Timestamp,
     ) -> (Self, Outcome, usize) {
-        let mut unreadable = 0;
+        let mut unreadable = Vec::new();
         let mut batches: Vec<(i64, Batch)> = Vec::new();
         for (slot, data) in rows {
             match record::decode::<Batch>(&data) {
                 Ok(batch) => batches.push((slot, batch)),
-                // Version 0 sorts first, so that the slot is the next to be used again.
-                Err(_) => {
-                    unreadable += 1;
-                    batches.push((slot, Batch::default()));
-                }
+                Err(_) => unreadable.push(slot),
             }
         }
         batches.sort_by_key(|(_, batch)| batch.version);
@@ -42,34 +42,66 @@ impl Site {
         }
         site.rewound_from = None;
         let outcome = site.advance(now);
-        (site, outcome, unreadable)
+        // Perhaps a newer release wrote them and will be back: they are kept for as long as they could matter.
+        unreadable.iter().for_each(|slot| site.keep_row(*slot));
+        (site, outcome, unreadable.len())
     }
 
-    /// Lets go of the rows that nobody needs any more, and names them. The newest one stays: it tells the peak.
-    pub fn sweep(&mut self) -> Vec<i64> {
+    /// Lets go of the rows that nobody needs any more, and names them. The newest stays, as it tells the peak; where
+    /// nobody is online it is written anew with nothing but that.
+    pub fn sweep(&mut self) -> (Vec<i64>, Option<Write>) {
+        let stale = |(_, until): &(i64, Timestamp), now| *until < now;
+        let last = self.rows.back().is_some_and(|row| stale(row, self.now)).then(|| self.write_row(&[], Vec::new()));
         let mut swept = Vec::new();
-        while self.rows.len() > 1 && self.rows.front().is_some_and(|(_, until)| *until < self.now) {
+        while self.rows.len() > 1 && self.rows.front().is_some_and(|row| stale(row, self.now)) {
             swept.extend(self.rows.pop_front().map(|(slot, _)| slot));
         }
-        swept
+        (swept, last)
     }
 
     pub(super) fn outcome(&mut self, changed: Vec<MemberKey>, gone: Vec<MemberKey>) -> Outcome {
         let nothing = changed.is_empty() && gone.is_empty() && self.rewound_from.is_none();
-        let write = (!nothing).then(|| self.write(changed, gone));
-        Outcome { write, departures: std::mem::take(&mut self.departures) }
+        let writes = if nothing { Vec::new() } else { self.write(changed, gone) };
+        Outcome { writes, departures: std::mem::take(&mut self.departures) }
     }
 
-    fn write(&mut self, changed: Vec<MemberKey>, gone: Vec<MemberKey>) -> Write {
-        let mut places = StoredPlaces::default();
-        let mut members: Vec<&Member> = Vec::with_capacity(changed.len());
-        for key in &changed {
-            let roster = self.roster(key.kind());
-            members.extend(roster.find(key).and_then(|slot| roster.get(slot)));
+    /// One row, or as many as it takes to keep each below what a row may hold.
+    fn write(&mut self, mut changed: Vec<MemberKey>, mut gone: Vec<MemberKey>) -> Vec<Write> {
+        let order = |site: &Self, key: &MemberKey| {
+            let roster = site.roster(key.kind());
+            roster.find(key).and_then(|slot| roster.get(slot)).map(|member| (member.seq, 1 + member.tabs.len()))
+        };
+        // A number belongs to one signal, and so to one member.
+        changed.sort_by_cached_key(|key| order(self, key));
+        changed.dedup();
+        let mut writes = Vec::with_capacity(1);
+        let mut rest = changed.as_slice();
+        loop {
+            let mut weight = 0;
+            let fits = rest.iter().take_while(|key| {
+                weight += order(self, key).map_or(0, |(_, weight)| weight);
+                weight <= MAX_ROW_WEIGHT
+            });
+            // A member alone always fits.
+            let (row, more) = rest.split_at_checked(fits.count().max(1)).unwrap_or((rest, &[]));
+            writes.push(self.write_row(row, std::mem::take(&mut gone)));
+            if more.is_empty() {
+                return writes;
+            }
+            // Rows are told apart, and replayed in order, by their versions.
+            self.version += 1;
+            rest = more;
         }
-        members.sort_unstable_by_key(|member| member.seq);
-        members.dedup_by_key(|member| member.seq);
-        let members = members.into_iter().map(|member| self.record(member, &mut places)).collect();
+    }
+
+    fn write_row(&mut self, changed: &[MemberKey], gone: Vec<MemberKey>) -> Write {
+        let mut places = StoredPlaces::default();
+        let mut members = Vec::with_capacity(changed.len());
+        for key in changed {
+            let roster = self.roster(key.kind());
+            let member = roster.find(key).and_then(|slot| roster.get(slot));
+            members.extend(member.map(|member| self.record(member, &mut places)));
+        }
         let batch = Batch {
             written: self.now,
             rewound_from: self.rewound_from.take(),
@@ -93,10 +125,15 @@ impl Site {
         Write { slot, data }
     }
 
-    /// Notes a row written now, and until when it is needed: the second that a touch falls into counts whole.
+    /// Until when a row of now is needed: the second that a touch falls into counts whole.
+    pub(super) fn needed_until(&self) -> Timestamp {
+        self.now.plus(self.window).plus(Seconds(1))
+    }
+
+    /// Notes a row as written now.
     fn keep_row(&mut self, slot: i64) {
         self.next_slot = self.next_slot.max(slot.saturating_add(1));
-        self.rows.push_back((slot, self.now.plus(self.window).plus(Seconds(1))));
+        self.rows.push_back((slot, self.needed_until()));
     }
 
     fn record(&self, member: &Member, places: &mut StoredPlaces) -> Record {
