@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn two_agents_alike_at_both_ends_in_one_place_are_told_apart() {
-        let people = "Mozilla/5.0 (Windows NT 10.0; x64) AppleWebKit/537.36 xxxxxxxxx Safari/537.36";
+        let people = "Mozilla/5.0 (Windows NT 10.0; x64) AppleWebKit/537.36 something Safari/537.36";
         let crawler = "Mozilla/5.0 (Windows NT 10.0; x64) AppleWebKit/537.36 somebot/1 Safari/537.36";
         assert_eq!(people.len(), crawler.len());
         for _ in 0..100 {

@@ -1,9 +1,17 @@
 //! What browsers load: the widget's script, and the pages that are shown where there is no site yet.
 
 use crate::config::DEFAULT_BASE_PATH;
+use crate::http::conditions::tag_of;
+use std::sync::OnceLock;
 
 /// The widget.
 pub const SCRIPT: &str = include_str!("../../www/widget.js");
+
+/// The script's tag. It is reckoned once, as the script is asked for far more often than it changes.
+pub fn tag() -> &'static str {
+    static TAG: OnceLock<String> = OnceLock::new();
+    TAG.get_or_init(|| tag_of(SCRIPT.as_bytes()))
+}
 
 /// A file of the demo.
 pub struct Page {

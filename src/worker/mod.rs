@@ -13,7 +13,7 @@ mod recording;
 mod request;
 mod setup;
 
-use crate::http::conditions::{tag_of, tagged};
+use crate::http::conditions::tagged;
 use crate::http::cors::{Caller, public, public_preflight};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -66,28 +66,26 @@ async fn ours(
             let script = Reply::new(200, "text/javascript; charset=utf-8", widget::SCRIPT)
                 // Long enough to be free on the next page, short enough to reach everybody within the hour.
                 .with("cache-control", "public, max-age=3600");
-            Ok(public(tagged(script, &tag_of(widget::SCRIPT.as_bytes()), asked)))
+            Ok(public(tagged(script, widget::tag(), asked)))
         }
         Route::ReadPreflight => Ok(public_preflight()),
         Route::RecordPreflight => Ok(Caller::of(asked, &asked.host, &config.allowed_origins)?.preflight()),
         Route::Read(query, form) => reads::read(query, form, asked, config, env, ctx).await,
         Route::Touch => {
             let caller = Caller::of(asked, &asked.host, &config.allowed_origins)?;
-            let seen = asked.body(MAX_BODY).await.and_then(|body| Seen::from_body(&body));
-            let done = match seen {
-                Ok(seen) => recording::touch(asked, seen, config, env, ctx).await.map(|()| Reply::no_content()),
-                Err(problem) => Err(problem),
+            let done = async {
+                let seen = Seen::from_body(&asked.body(MAX_BODY).await?)?;
+                recording::touch(asked, seen, config, env, ctx).await
             };
-            Ok(caller.allow(done.unwrap_or_else(|problem| problem.reply())))
+            Ok(recorded(&caller, done.await))
         }
         Route::Leave => {
             let caller = Caller::of(asked, &asked.host, &config.allowed_origins)?;
-            let tab = asked.body(MAX_BODY).await.and_then(|body| leave_from_body(&body));
-            let done = match tab {
-                Ok(tab) => recording::leave(asked, tab, config, env, ctx).await.map(|()| Reply::no_content()),
-                Err(problem) => Err(problem),
+            let done = async {
+                let tab = leave_from_body(&asked.body(MAX_BODY).await?)?;
+                recording::leave(asked, tab, config, env, ctx).await
             };
-            Ok(caller.allow(done.unwrap_or_else(|problem| problem.reply())))
+            Ok(recorded(&caller, done.await))
         }
         Route::TouchGif(touch) => {
             let caller = Caller::of(asked, &asked.host, &config.allowed_origins)?;
@@ -95,4 +93,9 @@ async fn ours(
             Ok(caller.allow(Reply::new(200, "image/gif", PIXEL).with("cache-control", "no-store")))
         }
     }
+}
+
+/// The reply to what was to be recorded. A page that may record may also read what was wrong.
+fn recorded(caller: &Caller, done: std::result::Result<(), Problem>) -> Reply {
+    caller.allow(done.map_or_else(|problem| problem.reply(), |()| Reply::no_content()))
 }
