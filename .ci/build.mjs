@@ -2,6 +2,7 @@
 
 import { existsSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { digest, once, root, run, say, setUp } from "./setup.mjs";
 
@@ -30,4 +31,4 @@ function strip(environment, wasm) {
   say(`index_bg.wasm: ${statSync(wasm).size} bytes, ${gzip} gzip`);
 }
 
-if (process.argv[1] === import.meta.filename) build(setUp(), { hooks: process.argv.includes("--test-hooks") });
+if (process.argv[1] === fileURLToPath(import.meta.url)) build(setUp(), { hooks: process.argv.includes("--test-hooks") });

@@ -92,6 +92,7 @@ fn origin_of(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn caller(headers: &[(&str, &str)]) -> Result<Caller, u16> {
         let allowed = ["https://forum.example.com".to_owned()];
@@ -127,6 +128,19 @@ mod tests {
             vec![("sec-fetch-site", "cross-site"), ("referer", "https://evil.example/https://forum.example.com")],
         ] {
             assert_eq!(caller(&headers), Err(403), "{headers:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_passes_for_the_site_but_its_own_origin(origin in ".{0,60}", referrer in ".{0,60}") {
+            let own = |text: &str| {
+                let text = text.to_ascii_lowercase();
+                ["https://example.com", "http://example.com", "https://forum.example.com"].iter().any(|own| text.starts_with(own))
+            };
+            prop_assert!(own(&origin) || caller(&[("origin", &origin)]) == Err(403));
+            let from = [("sec-fetch-site", "cross-site"), ("referer", referrer.as_str())];
+            prop_assert!(own(&referrer) || caller(&from) == Err(403));
         }
     }
 }

@@ -21,6 +21,7 @@ pub fn is_bot(user_agent: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn crawlers_feed_readers_and_scripts_are_bots() {
@@ -67,5 +68,12 @@ mod tests {
         let long = |begin: &str| format!("{begin}{}", "é".repeat(5000));
         assert!(is_bot(&long("Googlebot/2.1 ")));
         let _ = is_bot(&long("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 "));
+    }
+
+    proptest! {
+        #[test]
+        fn any_agent_is_judged_without_a_panic_and_always_alike(agent in ".{0,600}") {
+            prop_assert_eq!(is_bot(&agent), is_bot(&agent));
+        }
     }
 }

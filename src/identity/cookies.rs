@@ -43,6 +43,7 @@ fn name(secure: bool) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_cookie_of_our_name_is_found() {
@@ -57,5 +58,15 @@ mod tests {
     fn the_cookie_is_out_of_reach_of_scripts_and_other_sites() {
         assert_eq!(keep("t", true, 60), "__Host-presence=t; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60");
         assert_eq!(clear(false), "presence=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_read_without_a_panic(header in ".{0,120}", value in "[!#-+\\--:<-\\[\\]-~]{0,40}") {
+            let _ = ours(&header, true);
+            let kept = keep(&value, false, 60);
+            let sent_back = kept.split(';').next().unwrap_or_default();
+            prop_assert_eq!(ours(sent_back, false), [value]);
+        }
     }
 }

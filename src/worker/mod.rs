@@ -1,6 +1,7 @@
 //! The shell: the only code that sees the platform. It moves bytes and calls the core; it decides nothing.
 
 mod answer;
+mod answers;
 mod calls;
 mod clock;
 #[cfg(feature = "test-hooks")]

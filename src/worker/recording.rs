@@ -2,7 +2,7 @@
 
 use super::keys::{self, MAX_SITES};
 use super::request::Asked;
-use super::{calls, clock, reads};
+use super::{answers, calls, clock};
 use crate::config::Config;
 use crate::http::problem::Problem;
 use crate::http::report::Seen;
@@ -110,7 +110,7 @@ async fn send(site: &SiteName, env: &Env) -> bool {
     let call = Call::Apply(batch);
     let error = match calls::ask::<()>(env, site, &call, calls::PATIENCE).await {
         Ok(()) => {
-            reads::forget(site);
+            answers::forget(site);
             return true;
         }
         Err(error) => error,

@@ -4,6 +4,7 @@ use crate::harness::*;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
+use tungstenite::handshake::server::{Request, Response};
 
 /// A site with an answer for each path, to the byte.
 fn site() -> Origin {
@@ -153,14 +154,20 @@ fn an_answer_streams_as_it_comes() {
     assert!(String::from_utf8_lossy(&got).contains("second"));
 }
 
-#[test]
-fn a_web_socket_goes_through_both_ways() {
+/// A site that upgrades every request, with some headers of its own, and sends back whatever it gets.
+fn echo(headers: &'static [(&'static str, &'static str)]) -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             std::thread::spawn(move || {
-                let mut socket = tungstenite::accept(stream).unwrap();
+                let add = |_: &Request, mut answer: Response| {
+                    for (name, value) in headers {
+                        answer.headers_mut().append(*name, value.parse().unwrap());
+                    }
+                    Ok(answer)
+                };
+                let mut socket = tungstenite::accept_hdr(stream, add).unwrap();
                 while let Ok(message) = socket.read() {
                     if message.is_close() || socket.send(message).is_err() {
                         break;
@@ -169,13 +176,21 @@ fn a_web_socket_goes_through_both_ways() {
             });
         }
     });
-    let server = Setup::new().var("ORIGIN", &format!("http://127.0.0.1:{port}")).start();
-    let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let (mut socket, answer) = tungstenite::client(format!("ws://127.0.0.1:{}/chat", server.port), stream).unwrap();
-    assert_eq!(answer.status(), 101);
-    socket.send("hello".into()).unwrap();
-    assert_eq!(socket.read().unwrap().to_text().unwrap(), "hello");
+    port
+}
+
+#[test]
+fn a_web_socket_goes_through_both_ways() {
+    for headers in [&[][..], &[("x-presence-user", "sally")][..]] {
+        let server = Setup::new().var("ORIGIN", &format!("http://127.0.0.1:{}", echo(headers))).start();
+        let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let url = format!("ws://127.0.0.1:{}/chat", server.port);
+        let (mut socket, answer) = tungstenite::client(url, stream).unwrap();
+        assert_eq!((answer.status().as_u16(), answer.headers().get("x-presence-user")), (101, None));
+        socket.send("hello".into()).unwrap();
+        assert_eq!(socket.read().unwrap().to_text().unwrap(), "hello");
+    }
 }
 
 #[test]
