@@ -6,7 +6,7 @@ use crate::presence::member::{Departure, Kind, MemberKey, Place, Signal, State, 
 use crate::presence::places::PlaceId;
 use crate::presence::ring::Slot;
 use crate::presence::roster::{Member, Tab};
-use crate::presence::time::Timestamp;
+use crate::presence::time::{Millis, Timestamp};
 
 impl Site {
     /// Applies a batch of signals, all of them or (on a crash) none, and says what to store.
@@ -180,7 +180,8 @@ impl Site {
             member.state = if looking { State::Online } else { State::Away };
             self.settle_in_tab(slot, kind, rest.place);
         } else if !seen_since {
-            let leaves_at = at.plus(LEAVE_GRACE);
+            // Never before the row is written that tells it, or a restart would see them go at another time.
+            let leaves_at = at.plus(LEAVE_GRACE).max(now.plus(Millis(1)));
             member.leaves_at = Some(leaves_at);
             self.note_leaving(Leaving { at: leaves_at, kind, slot, seq });
         }
