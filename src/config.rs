@@ -2,6 +2,8 @@
 //!
 //! It reads names and values and knows nothing of where they come from.
 
+use crate::identity::access::Access;
+use crate::identity::login::CookieNames;
 use crate::presence::id::{Invalid, SiteName};
 use crate::presence::time::Seconds;
 use std::fmt;
@@ -37,6 +39,16 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// `TRUST_ORIGIN_HEADERS`: whether the origin's `X-Presence-*` headers say who a visitor is.
     pub trust_origin_headers: bool,
+    /// `ACCESS`: who may see what.
+    pub access: Access,
+    /// `INJECT_WIDGET`: whether pages get the widget's script without having it.
+    pub inject_widget: bool,
+    /// `SESSION_COOKIE` and `SIGN_ON_COOKIE`: what the cookies are called by which applications know their users.
+    pub cookie_names: CookieNames,
+    /// `BASIC_REALM`: what people are told they are asked a password for.
+    pub basic_realm: String,
+    /// `ADMIN_TOKEN`: what the site's own servers show; none closes what is for them to all but `perm:admin`.
+    pub admin_token: Option<Secret>,
     /// `PRESENCE_SECRET`: the keys that sign and verify, newest first; none means that one is generated and kept.
     pub secrets: Vec<Secret>,
 }
@@ -81,6 +93,14 @@ impl Config {
             touch_resolution: seconds("TOUCH_RESOLUTION", lookup("TOUCH_RESOLUTION"), 30, 0, 3600)?,
             allowed_origins: lookup("ALLOWED_ORIGINS").map_or(Ok(Vec::new()), |list| origins(&list))?,
             trust_origin_headers: flag("TRUST_ORIGIN_HEADERS", lookup("TRUST_ORIGIN_HEADERS"), true)?,
+            access: lookup("ACCESS").map_or(Ok(Access::default()), |json| Access::parse(&json))?,
+            inject_widget: flag("INJECT_WIDGET", lookup("INJECT_WIDGET"), false)?,
+            cookie_names: CookieNames {
+                session: cookie_name("SESSION_COOKIE", lookup("SESSION_COOKIE"), "presence_session")?,
+                sign_on: cookie_name("SIGN_ON_COOKIE", lookup("SIGN_ON_COOKIE"), "presence_sign_on")?,
+            },
+            basic_realm: realm(lookup("BASIC_REALM"))?,
+            admin_token: lookup("ADMIN_TOKEN").map(admin_token).transpose()?,
             secrets: lookup("PRESENCE_SECRET").map_or(Ok(Vec::new()), |list| secrets(&list))?,
         };
         if config.last_seen_timeout < config.online_timeout {
@@ -177,6 +197,33 @@ fn flag(name: &'static str, value: Option<String>, default: bool) -> Result<bool
     }
 }
 
+/// A token, as RFC 6265 wants it; none of ours, which hold something else.
+fn cookie_name(name: &'static str, value: Option<String>, default: &str) -> Result<String, Invalid> {
+    let Some(value) = value else { return Ok(default.to_owned()) };
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let ours = matches!(value.as_str(), "presence" | "__Host-presence");
+    if (1..=64).contains(&value.len()) && value.bytes().all(token) && !ours {
+        return Ok(value);
+    }
+    Err(Invalid::new(name, format!("be a cookie's name of up to 64 letters, digits, - and _; it is {value:?}")))
+}
+
+fn realm(value: Option<String>) -> Result<String, Invalid> {
+    let value = value.unwrap_or_else(|| "Who is online".to_owned());
+    let plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+    if value.len() <= 64 && value.bytes().all(plain) {
+        return Ok(value);
+    }
+    Err(Invalid::new("BASIC_REALM", format!("be up to 64 ASCII characters without \" and \\; it is {value:?}")))
+}
+
+fn admin_token(value: String) -> Result<Secret, Invalid> {
+    if value.len() >= Secret::MIN && value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(Secret::new(value));
+    }
+    Err(Invalid::new("ADMIN_TOKEN", format!("be at least {} ASCII characters without blanks", Secret::MIN)))
+}
+
 fn base_path(value: Option<String>) -> Result<String, Invalid> {
     let Some(value) = value else { return Ok(DEFAULT_BASE_PATH.to_owned()) };
     let trimmed = value.trim_end_matches('/');
@@ -238,6 +285,7 @@ mod tests {
         assert_eq!(config.base_path, "/_presence");
         assert_eq!((config.online_timeout, config.last_seen_timeout), (Seconds(300), Seconds(604_800)));
         assert_eq!((config.touch_resolution, config.window()), (Seconds(30), Seconds(330)));
+        assert!(!config.inject_widget && config.admin_token.is_none() && config.access == Access::default());
         assert!(config.trust_origin_headers && config.allowed_origins.is_empty() && config.secrets.is_empty());
         assert_eq!(Origin::from(None), Ok(Origin::Demo));
     }
@@ -263,6 +311,13 @@ mod tests {
                 "*",
                 "ALLOWED_ORIGINS must list origins such as https://example.com, separated by commas; \"*\" is none",
             ),
+            ("INJECT_WIDGET", "on", "INJECT_WIDGET must be `true` or `false`; it is \"on\""),
+            (
+                "SESSION_COOKIE",
+                "a b",
+                "SESSION_COOKIE must be a cookie's name of up to 64 letters, digits, - and _; it is \"a b\"",
+            ),
+            ("ADMIN_TOKEN", "hunter2", "ADMIN_TOKEN must be at least 16 ASCII characters without blanks"),
             (
                 "PRESENCE_SECRET",
                 "hunter2",
@@ -271,6 +326,8 @@ mod tests {
         ] {
             assert_eq!(with(name, value).unwrap_err(), says);
         }
+        assert!(with("BASIC_REALM", "a\"b").is_err() && with("SIGN_ON_COOKIE", "__Host-presence").is_err());
+        assert!(with("ACCESS", "{\"names\": \"everybody\"}").unwrap_err().starts_with("ACCESS must be JSON"));
         for path in ["/", "presence", "/a b", "/../b", "//", "/a//b"] {
             assert!(with("BASE_PATH", path).unwrap_err().starts_with("BASE_PATH must be a path"), "{path}");
         }
@@ -311,7 +368,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_value_is_taken_or_refused_but_never_panics(value in ".{0,80}") {
-            for name in ["BASE_PATH", "SITE", "ONLINE_TIMEOUT", "ALLOWED_ORIGINS", "PRESENCE_SECRET", "TRUST_ORIGIN_HEADERS"] {
+            for name in ["ACCESS", "ADMIN_TOKEN", "BASIC_REALM", "SESSION_COOKIE", "BASE_PATH", "SITE", "ONLINE_TIMEOUT", "ALLOWED_ORIGINS", "PRESENCE_SECRET", "TRUST_ORIGIN_HEADERS"] {
                 let _ = with(name, &value);
             }
             let _ = Origin::from(Some(value));

@@ -53,7 +53,7 @@ impl Kept {
     }
 
     fn store(&mut self, outcome: Outcome) {
-        let Outcome { writes, departures } = outcome;
+        let Outcome { writes, departures, .. } = outcome;
         for write in writes {
             self.rows.insert(write.slot, write.data);
             self.written += 1;
@@ -136,7 +136,7 @@ fn a_guest_who_signs_in_counts_once() {
     assert_eq!((counts.users, counts.guests, counts.total), (1, 0, 1));
     kept.restart(at(6));
     assert_eq!(kept.site.counts(), counts);
-    let sally = kept.site.user(&UserId::parse("sally").unwrap()).unwrap();
+    let sally = kept.site.user(&UserId::parse("sally").unwrap(), false).unwrap();
     assert_eq!((sally.since, sally.last_seen), (at(0), at(5)), "here since they came, whoever they were then");
 }
 
@@ -223,12 +223,12 @@ fn several_tabs_are_one_member_where_the_most_recent_one_is() {
         if restarted {
             kept.restart(at(2));
         }
-        let view = kept.site.user(&UserId::parse("sally").unwrap()).unwrap();
+        let view = kept.site.user(&UserId::parse("sally").unwrap(), false).unwrap();
         assert_eq!((view.tabs, view.state), (2, State::Online), "one tab of two is looked at");
         assert_eq!(view.place.unwrap().path.as_str(), "/b");
     }
     kept.apply(at(3), vec![now(Signal::Leave { key: user("sally"), tab: Some(TabId(2)) })]);
-    let view = kept.site.user(&UserId::parse("sally").unwrap()).unwrap();
+    let view = kept.site.user(&UserId::parse("sally").unwrap(), false).unwrap();
     assert_eq!((view.tabs, view.state), (1, State::Away));
     assert_eq!(view.place.unwrap().path.as_str(), "/a");
 }
@@ -254,11 +254,26 @@ fn an_invisible_user_counts_as_a_guest_and_is_named_nowhere() {
         let counts = kept.site.counts();
         assert_eq!((counts.users, counts.guests, counts.total), (0, 1, 1));
         assert!(kept.names().is_empty());
-        assert_eq!(kept.site.user(&UserId::parse("sally").unwrap()), None);
+        assert_eq!(kept.site.user(&UserId::parse("sally").unwrap(), false), None);
     }
+    let everybody = Filter { invisible: true, ..Filter::default() };
+    assert_eq!(kept.site.counts_of(&everybody).users, 1, "but to those who may see it");
+    assert_eq!(kept.site.list(Kind::User, &everybody, None, 9).0.len(), 1);
     kept.advance(at(301));
     assert_eq!(kept.site.counts().total, 0);
     assert!(kept.last_seen.is_empty());
+}
+
+#[test]
+fn who_hides_has_gone_to_others() {
+    let hidden = Profile { invisible: true, ..Profile::default() };
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), touch(user("sally")));
+    kept.touch(at(5), Touch { profile: Some(hidden), ..touch(user("sally")) });
+    assert_eq!(kept.last_seen["sally"], at(0), "as long as they were to be seen");
+    kept.touch(at(60), touch(user("sally")));
+    kept.advance(at(361));
+    assert_eq!(kept.last_seen["sally"], at(0));
 }
 
 #[test]
@@ -371,7 +386,7 @@ fn a_name_of_128_bytes_of_emoji_survives_a_restart() {
     let profile = Profile { name: Some(name.clone()), ..Profile::default() };
     kept.touch(at(0), Touch { profile: Some(profile), ..touch(user("sally")) });
     kept.restart(at(1));
-    let view = kept.site.user(&UserId::parse("sally").unwrap()).unwrap();
+    let view = kept.site.user(&UserId::parse("sally").unwrap(), false).unwrap();
     assert_eq!(view.profile.unwrap().name, Some(name));
 }
 

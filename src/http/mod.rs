@@ -1,7 +1,9 @@
 //! Requests as they come, replies as they go. Pure: it knows of neither presence's inside nor the platform.
 
+pub mod admin;
 pub mod conditions;
 pub mod cors;
+pub mod page;
 pub mod problem;
 pub mod reply;
 pub mod report;

@@ -2,6 +2,7 @@
 
 use super::reply::Reply;
 use crate::presence::id::Invalid;
+use crate::presence::time::Seconds;
 use serde::Serialize;
 
 /// Why a request was refused. The text says what to change.
@@ -9,7 +10,9 @@ use serde::Serialize;
 pub enum Problem {
     /// Something in the request is malformed.
     BadRequest(String),
-    /// Another origin may not do this.
+    /// Whoever asks has to say who they are.
+    SignIn(Challenge),
+    /// Whoever asks may not do this.
     Forbidden(String),
     /// There is nothing here.
     NotFound(String),
@@ -17,6 +20,10 @@ pub enum Problem {
     MethodNotAllowed(&'static str),
     /// The body is larger than the bytes given.
     TooLarge(usize),
+    /// It is not as the request said it must be.
+    PreconditionFailed,
+    /// After so many failures the next attempt has to wait.
+    TooManyAttempts(Seconds),
     /// We broke.
     Internal,
     /// A setting of the Worker is out of bounds.
@@ -25,6 +32,15 @@ pub enum Problem {
     BadGateway,
     /// Presence cannot be had just now.
     Unavailable,
+}
+
+/// How somebody is asked to say who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// With a name and a password, for what is named here.
+    Basic(String),
+    /// With a token. A script on a page asks: told of passwords, the browser would ask the visitor for one.
+    Bearer(String),
 }
 
 #[derive(Serialize)]
@@ -45,10 +61,13 @@ impl Problem {
     pub fn status(&self) -> u16 {
         match self {
             Self::BadRequest(_) => 400,
+            Self::SignIn(_) => 401,
             Self::Forbidden(_) => 403,
             Self::NotFound(_) => 404,
             Self::MethodNotAllowed(_) => 405,
+            Self::PreconditionFailed => 412,
             Self::TooLarge(_) => 413,
+            Self::TooManyAttempts(_) => 429,
             Self::Internal | Self::Misconfigured(_) => 500,
             Self::BadGateway => 502,
             Self::Unavailable => 503,
@@ -62,6 +81,9 @@ impl Problem {
             Self::Forbidden(_) => "Forbidden",
             Self::NotFound(_) => "Not found",
             Self::MethodNotAllowed(_) => "Method not allowed",
+            Self::SignIn(_) => "Not signed in",
+            Self::PreconditionFailed => "Precondition failed",
+            Self::TooManyAttempts(_) => "Too many attempts",
             Self::TooLarge(_) => "Body too large",
             Self::Internal => "Internal error",
             Self::Misconfigured(_) => "The Worker is misconfigured",
@@ -75,6 +97,9 @@ impl Problem {
             | Self::Misconfigured(detail) => detail.clone(),
             Self::MethodNotAllowed(allow) => format!("Use {allow} here."),
             Self::TooLarge(limit) => format!("Send at most {limit} bytes."),
+            Self::SignIn(_) => "Sign in on the site, or send a token or an app password that is good here.".to_owned(),
+            Self::PreconditionFailed => "It has changed, is there already or is gone: load it again.".to_owned(),
+            Self::TooManyAttempts(wait) => format!("Try again in {} seconds.", wait.0),
             Self::Internal => "This is a fault of ours; the Worker's log tells more.".to_owned(),
             Self::BadGateway => "The address in ORIGIN did not answer. Check that it is right and running.".to_owned(),
             Self::Unavailable => "Try again in a moment.".to_owned(),
@@ -84,6 +109,13 @@ impl Problem {
         match self {
             Self::MethodNotAllowed(allow) => reply.with("allow", *allow),
             Self::Unavailable => reply.with("retry-after", "2"),
+            Self::TooManyAttempts(wait) => reply.with("retry-after", wait.0.to_string()),
+            Self::SignIn(Challenge::Basic(realm)) => {
+                reply.with("www-authenticate", format!("Basic realm=\"{realm}\", charset=\"UTF-8\""))
+            }
+            Self::SignIn(Challenge::Bearer(realm)) => {
+                reply.with("www-authenticate", format!("Bearer realm=\"{realm}\""))
+            }
             _ => reply,
         }
     }
@@ -102,6 +134,12 @@ mod tests {
             String::from_utf8(reply.body).unwrap(),
             r#"{"title":"Body too large","status":413,"detail":"Send at most 4096 bytes."}"#
         );
+        let asks = Problem::SignIn(Challenge::Basic("Club".into())).reply();
+        assert_eq!(
+            (asks.status, asks.header("www-authenticate")),
+            (401, Some("Basic realm=\"Club\", charset=\"UTF-8\""))
+        );
+        assert_eq!(Problem::TooManyAttempts(Seconds(8)).reply().header("retry-after"), Some("8"));
         assert_eq!(Problem::MethodNotAllowed("GET, HEAD").reply().header("allow"), Some("GET, HEAD"));
     }
 }

@@ -42,7 +42,7 @@ impl Seen {
     /// # Errors
     /// 400 where it is no JSON object, or a field is out of bounds.
     pub fn from_body(body: &[u8]) -> Result<Self, Problem> {
-        let body: TouchBody = json(body)?;
+        let body: TouchBody = json(body, MAX_BODY)?;
         let tab = body.tab.as_deref().map(tab_id).transpose()?;
         let place = place(body.path.as_deref(), body.title, body.topic)?;
         Ok(Self { place, tab, state: body.state.unwrap_or_default() })
@@ -62,7 +62,7 @@ impl Seen {
 /// # Errors
 /// 400 where it is no JSON object, or the tab is out of bounds.
 pub fn leave_from_body(body: &[u8]) -> Result<Option<TabId>, Problem> {
-    let body: LeaveBody = json(body)?;
+    let body: LeaveBody = json(body, MAX_BODY)?;
     body.tab.as_deref().map(tab_id).transpose()
 }
 
@@ -100,12 +100,13 @@ pub fn place_of_request(path: &str, topic: Option<Topic>) -> Option<Place> {
     Some(Place { path, title: None, topic })
 }
 
-fn json<T: for<'de> Deserialize<'de> + Default>(body: &[u8]) -> Result<T, Problem> {
+/// Reads a body of at most `limit` bytes; an empty one says nothing.
+pub(super) fn json<T: for<'de> Deserialize<'de> + Default>(body: &[u8], limit: usize) -> Result<T, Problem> {
     if body.is_empty() {
         return Ok(T::default());
     }
-    if body.len() > MAX_BODY {
-        return Err(Problem::TooLarge(MAX_BODY));
+    if body.len() > limit {
+        return Err(Problem::TooLarge(limit));
     }
     // An array of the right values would pass for a struct.
     if body.trim_ascii_start().first() != Some(&b'{') {

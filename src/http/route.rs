@@ -1,17 +1,22 @@
 //! Which request is which. A route holds everything that the path and the query say, parsed.
 
+use super::admin::Admin;
 use super::problem::Problem;
+use crate::identity::permission::Right;
 use crate::presence::id::{PagePath, Topic, UserId};
 use crate::presence::member::Kind;
 use crate::presence::site::Order;
 use crate::presence::time::Timestamp;
+use crate::protocol::feed::ENTRIES;
+use crate::protocol::query::Query;
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
 
 /// The most members on a page of a list.
 pub const MAX_LIMIT: usize = 1000;
 /// The most users that can be asked for at once.
 pub const MAX_USERS: usize = 100;
+/// The most permissions that can be asked for at once.
+pub const MAX_CHECKS: usize = 50;
 const DEFAULT_LIMIT: usize = 100;
 const GET: &str = "GET, HEAD";
 
@@ -28,6 +33,10 @@ pub enum Route {
     Leave,
     /// A question about presence, and how it is to be answered.
     Read(Query, Form),
+    /// Whether whoever asks may do these, each as it was asked.
+    Permissions(Vec<Right>),
+    /// What the site's own servers ask.
+    Admin(Admin),
     /// The widget's script.
     Widget,
     /// Whether we are there.
@@ -49,32 +58,6 @@ pub struct GifTouch {
     pub topic: Option<String>,
 }
 
-/// A question about presence.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Query {
-    /// Who is online.
-    Online {
-        /// How many members at the most.
-        limit: usize,
-        /// Where the page begins.
-        after: Option<Order>,
-        /// Which members.
-        kind: Kind,
-        /// Only those on this page.
-        path: Option<PagePath>,
-        /// Only those on a page about this.
-        topic: Option<Topic>,
-    },
-    /// How many are online.
-    Counts,
-    /// One user.
-    User(UserId),
-    /// Several users, in this order.
-    Users(Vec<UserId>),
-    /// Where people are, at most so many pages.
-    Pages(usize),
-}
-
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
@@ -86,6 +69,8 @@ pub enum Form {
     BadgeSvg,
     /// What shields.io makes a picture of.
     BadgeJson,
+    /// As a feed.
+    Atom,
 }
 
 impl Route {
@@ -105,7 +90,11 @@ impl Route {
             (false, "OPTIONS") => return Ok(Self::ReadPreflight),
             _ => {}
         }
-        match Self::read(rest, &Parameters::parse(query)) {
+        let parameters = Parameters::parse(query);
+        if let Some(admin) = Admin::of(rest, method, &parameters) {
+            return admin.map(Self::Admin);
+        }
+        match Self::read(rest, &parameters) {
             Err(problem @ Problem::NotFound(_)) => Err(problem),
             _ if method != "GET" && method != "HEAD" => Err(Problem::MethodNotAllowed(GET)),
             route => route,
@@ -121,6 +110,12 @@ impl Route {
             "/v1/badge.json" => Self::Read(Query::Counts, Form::BadgeJson),
             "/v1/users.json" => Self::Read(parameters.users()?, Form::Json),
             "/v1/pages.json" => Self::Read(Query::Pages(parameters.limit()?), Form::Json),
+            "/v1/viewers.json" => match parameters.get("topic") {
+                Some(topic) => Self::Read(Query::Viewers(Topic::parse(topic)?, parameters.limit()?), Form::Json),
+                None => return Err(Problem::BadRequest("name the topic, as in viewers.json?topic=user:sally".into())),
+            },
+            "/v1/permissions.json" => Self::Permissions(parameters.checks()?),
+            "/feed.atom" => Self::Read(Query::Arrivals(ENTRIES), Form::Atom),
             "/v1/touch.gif" => Self::TouchGif(GifTouch {
                 path: parameters.get("path").map(str::to_owned),
                 title: parameters.get("title").map(str::to_owned),
@@ -142,15 +137,16 @@ impl Route {
     }
 }
 
-/// A query, decoded. Of a parameter that is repeated, the first counts, but for `id`, of which all do.
-struct Parameters(Vec<(String, String)>);
+/// A query, decoded. Of a parameter that is repeated, the first counts, but for `id` and `check`, of
+/// which all do.
+pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     fn parse(query: &str) -> Self {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
             .find(|(known, _)| known == name)
@@ -158,7 +154,7 @@ impl Parameters {
             .filter(|value| !value.is_empty())
     }
 
-    fn limit(&self) -> Result<usize, Problem> {
+    pub(super) fn limit(&self) -> Result<usize, Problem> {
         match self.get("limit") {
             None => Ok(DEFAULT_LIMIT),
             Some(text) => match text.parse::<usize>() {
@@ -181,8 +177,21 @@ impl Parameters {
         Ok(Query::Online { limit: self.limit()?, after, kind, path, topic })
     }
 
+    fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    fn checks(&self) -> Result<Vec<Right>, Problem> {
+        let checks = self.all("check");
+        if !(1..=MAX_CHECKS).contains(&checks.len()) {
+            let rule = format!("ask for 1 to {MAX_CHECKS} permissions, as in permissions.json?check=can_edit@group:42");
+            return Err(Problem::BadRequest(rule));
+        }
+        Ok(checks.into_iter().map(Right::parse).collect::<Result<_, _>>()?)
+    }
+
     fn users(&self) -> Result<Query, Problem> {
-        let ids: Vec<_> = self.0.iter().filter(|(name, _)| name == "id").map(|(_, id)| id).collect();
+        let ids = self.all("id");
         if ids.len() > MAX_USERS {
             return Err(Problem::BadRequest(format!(
                 "ask for at most {MAX_USERS} ids at once; these are {}",
@@ -192,7 +201,7 @@ impl Parameters {
         if ids.is_empty() {
             return Err(Problem::BadRequest("name at least one user, as in users.json?id=sally&id=bob".into()));
         }
-        Ok(Query::Users(ids.into_iter().map(|id| UserId::parse(id.as_str())).collect::<Result<_, _>>()?))
+        Ok(Query::Users(ids.into_iter().map(UserId::parse).collect::<Result<_, _>>()?))
     }
 }
 
@@ -210,11 +219,16 @@ fn read_cursor(text: &str) -> Result<Order, Problem> {
         .ok_or_else(|| Problem::BadRequest("cursor must be the next_cursor of an earlier answer, unchanged".into()))
 }
 
-fn user_id(segment: &str) -> Result<UserId, Problem> {
-    let decoded = percent_decode_str(segment)
-        .decode_utf8()
-        .map_err(|_| Problem::BadRequest("a user id must be UTF-8, percent-encoded".into()))?;
-    Ok(UserId::parse(decoded.into_owned())?)
+pub(super) fn user_id(segment: &str) -> Result<UserId, Problem> {
+    Ok(UserId::parse(decoded(segment)?)?)
+}
+
+/// A part of the path as it was meant.
+pub(super) fn decoded(segment: &str) -> Result<String, Problem> {
+    match percent_decode_str(segment).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(Problem::BadRequest("the address must be UTF-8, percent-encoded".into())),
+    }
 }
 
 #[cfg(test)]
@@ -280,6 +294,19 @@ mod tests {
         assert_eq!(ids.iter().map(UserId::as_str).collect::<Vec<_>>(), ["b", "a"]);
         assert_eq!(route("GET", "/_presence/v1/users.json"), Err(400));
         assert_eq!(route("GET", &format!("/_presence/v1/users.json?{}", "id=a&".repeat(101))), Err(400));
+    }
+
+    #[test]
+    fn permissions_are_asked_for_by_name_and_object() {
+        let right = |text: &str| Right::parse(text).unwrap();
+        assert_eq!(
+            route("GET", "/_presence/v1/permissions.json?check=can_edit@group:42&check=a"),
+            Ok(Route::Permissions(vec![right("can_edit@group:42"), right("a")]))
+        );
+        assert_eq!(route("GET", "/_presence/v1/permissions.json"), Err(400));
+        assert_eq!(route("GET", "/_presence/v1/permissions.json?check=a%20b"), Err(400));
+        assert_eq!(route("GET", &format!("/_presence/v1/permissions.json?{}", "check=a&".repeat(51))), Err(400));
+        assert_eq!(route("GET", "/_presence/v1/viewers.json"), Err(400));
     }
 
     #[test]

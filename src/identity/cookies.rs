@@ -8,11 +8,15 @@ const PLAIN_NAME: &str = "presence";
 
 /// What stands in the cookies of our name, as many as there are.
 pub fn ours(header: &str, secure: bool) -> Vec<String> {
-    let name = name(secure);
+    named(header, name(secure)).collect()
+}
+
+/// What stands in the cookies of a name, as many as there are.
+pub fn named<'a>(header: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
     // A request's cookies are pairs and nothing more (RFC 6265, 4.2.1). The crate's parser reads each as if it were
     // being set, dates and all, which would cost more bytes than the rest of the identity.
     let pairs = header.split(';').filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(|(known, _)| *known == name).map(|(_, value)| value.trim_matches('"').to_owned()).collect()
+    pairs.filter(move |(known, _)| *known == name).map(|(_, value)| value.trim_matches('"').to_owned())
 }
 
 /// The `Set-Cookie` value that keeps a token for some seconds.

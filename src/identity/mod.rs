@@ -1,12 +1,18 @@
-//! Who is asking: a user by the origin's word or by a signature, else a guest or a bot by a keyed digest.
+//! Who is asking: a user by the origin's word, by a signature or by a login that is kept, else a guest or a bot by a
+//! keyed digest; and what they may do.
 //!
 //! Pure, given its keys and the time. A client's own word is never taken for a user: not a header, not a key that it
 //! chose, not a token of another site.
 
+pub mod access;
 pub mod bot;
 pub mod cookies;
 pub mod guest;
+pub mod login;
+pub mod memory;
 pub mod origin;
+pub mod permission;
+pub mod throttle;
 pub mod token;
 pub mod visit;
 
@@ -15,17 +21,45 @@ use crate::http::Headers;
 use crate::presence::id::{SiteName, UserId};
 use crate::presence::member::{MemberKey, Profile};
 use crate::presence::time::Timestamp;
+use login::{Basic, CookieNames, Login};
+use permission::Right;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 use token::Claims;
 
 /// A user, and how they are to be treated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Who.
     pub id: UserId,
-    /// How they are shown.
-    pub profile: Profile,
+    /// How they are shown; `None` where nothing is said of that.
+    pub profile: Option<Profile>,
     /// What they may do.
-    pub perms: Vec<String>,
+    pub perms: Vec<Right>,
+}
+
+/// How a request shows who its user is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// By a token of ours, or of an application that has our key.
+    Signed(Claims),
+    /// By a login that was looked up.
+    LoggedIn {
+        /// Who it is.
+        user: User,
+        /// Whether it was looked up just now: a moment ago they may have been a guest here.
+        first: bool,
+    },
+}
+
+impl Known {
+    /// Who it is.
+    pub fn user(&self) -> &User {
+        match self {
+            Self::Signed(claims) => &claims.user,
+            Self::LoggedIn { user, .. } => user,
+        }
+    }
 }
 
 /// Everything about a request that says who sent it.
@@ -41,22 +75,53 @@ pub struct Asker {
     pub bearer: Option<String>,
     /// What stands in our cookie; there may be several of one name.
     pub cookies: Vec<String>,
+    /// The logins that its cookies may stand for.
+    pub logins: Vec<Login>,
+    /// A name and a password.
+    pub basic: Option<Basic>,
 }
 
 impl Asker {
     /// Reads what a request says of its sender.
-    pub fn of(request: &impl Headers, site: SiteName, secure: bool) -> Self {
-        let bearer = request.get("authorization").and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
+    pub fn of(request: &impl Headers, site: SiteName, secure: bool, names: &CookieNames) -> Self {
+        let authorization = request.get("authorization");
+        let bearer = authorization.as_ref().and_then(|value| {
+            let (scheme, token) = value.trim().split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
         });
+        let cookies = request.get("cookie").unwrap_or_default();
         Self {
             site,
             address: request.get("cf-connecting-ip").unwrap_or_default(),
             user_agent: request.get("user-agent").unwrap_or_default(),
             bearer,
-            cookies: request.get("cookie").map(|header| cookies::ours(&header, secure)).unwrap_or_default(),
+            cookies: cookies::ours(&cookies, secure),
+            logins: Login::of_cookies(&cookies, names),
+            basic: authorization.as_deref().and_then(Basic::parse),
         }
+    }
+
+    /// Whether the request bears anything that may show who its user is.
+    pub fn has_credentials(&self) -> bool {
+        self.bearer.is_some() || !self.cookies.is_empty() || self.has_logins()
+    }
+
+    /// Whether it bears anything that has to be looked up.
+    pub fn has_logins(&self) -> bool {
+        !self.logins.is_empty() || self.basic.is_some()
+    }
+
+    /// Whether it bears the admin token. Compared in a time that does not tell how much of it was right.
+    pub fn is_admin(&self, token: Option<&Secret>) -> bool {
+        match (&self.bearer, token) {
+            (Some(bearer), Some(token)) => bearer.as_bytes().ct_eq(token.bytes()).into(),
+            _ => false,
+        }
+    }
+
+    /// What failed attempts of this client are counted by.
+    pub fn client(&self, keys: &Keys, now: Timestamp) -> u64 {
+        guest::key(keys.newest(), now.day(), &self.site, &self.address, "").0
     }
 
     /// The user whom a token or a cookie of ours names, and until when it is good.

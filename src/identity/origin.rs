@@ -1,6 +1,7 @@
 //! What the origin says of a visitor by its response headers.
 
 use super::User;
+use super::permission::Right;
 use crate::http::Headers;
 use crate::presence::id::{Avatar, Name, Topic, UserId};
 use crate::presence::member::Profile;
@@ -52,8 +53,9 @@ pub fn read(status: u16, response: &impl Headers) -> (Said, Option<Topic>) {
                     invisible: response.get(INVISIBLE).is_some_and(|value| value.trim() == "1"),
                 };
                 let perms = response.get(PERMS).unwrap_or_default();
-                let perms = perms.split(',').filter_map(|perm| decode(perm.trim())).filter(|perm| !perm.is_empty());
-                Said::User(User { id, profile, perms: perms.take(64).collect() })
+                let perms: Vec<_> = perms.split(',').filter_map(decode).collect();
+                let perms = Right::parse_all(perms.iter().map(String::as_str));
+                Said::User(User { id, profile: Some(profile), perms })
             }
         },
     };
@@ -95,16 +97,17 @@ mod tests {
                 ("X-Presence-User", "s%C3%A4lly"),
                 ("X-Presence-Name", "Sally%20M."),
                 ("X-Presence-Avatar", "/a.png"),
-                ("X-Presence-Perms", "can_edit, view%2Call,"),
+                ("X-Presence-Perms", "can_edit, mail@a%2Cb,, %20"),
                 ("X-Presence-Invisible", "1"),
                 ("X-Presence-Topic", "user:bob"),
             ],
         );
         let Said::User(user) = said else { panic!("a user") };
         assert_eq!(user.id.as_str(), "sälly");
-        assert_eq!(user.profile.name.unwrap().as_str(), "Sally M.");
-        assert_eq!(user.perms, ["can_edit", "view,all"]);
-        assert!(user.profile.invisible);
+        let profile = user.profile.unwrap();
+        assert_eq!(profile.name.unwrap().as_str(), "Sally M.");
+        assert_eq!(user.perms, Right::parse_all(["can_edit", "mail@a,b"]));
+        assert!(profile.invisible);
         assert_eq!(topic.unwrap().as_str(), "user:bob");
     }
 
@@ -124,7 +127,7 @@ mod tests {
             &[("x-presence-user", "sally"), ("x-presence-avatar", "javascript:x"), ("x-presence-name", "%00")],
         );
         let Said::User(user) = said else { panic!("a user") };
-        assert_eq!((user.profile.avatar, user.profile.name), (None, None));
+        assert_eq!(user.profile, Some(Profile::default()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tokens that say who somebody is: JSON Web Tokens signed with HS256.
 
 use super::User;
+use super::permission::{MAX_RIGHTS, Right};
 use crate::config::Secret;
 use crate::presence::id::{Avatar, Name, SiteName, UserId};
 use crate::presence::member::Profile;
@@ -47,13 +48,14 @@ enum Audience {
 
 /// Signs a token for a user of a site. `None` only if it would be longer than a cookie may be.
 pub fn sign(secret: &Secret, user: &User, site: &SiteName, now: Timestamp, until: Timestamp) -> Option<String> {
+    let profile = user.profile.clone().unwrap_or_default();
     let body = Body {
         sub: user.id.as_str().to_owned(),
         aud: Some(Audience::One(site.as_str().to_owned())),
-        name: user.profile.name.as_ref().map(|name| name.as_str().to_owned()),
-        avatar: user.profile.avatar.as_ref().map(|avatar| avatar.as_str().to_owned()),
-        perms: user.perms.clone(),
-        invisible: user.profile.invisible,
+        name: profile.name.map(String::from),
+        avatar: profile.avatar.map(String::from),
+        perms: user.perms.iter().take(MAX_RIGHTS).map(Right::to_string).collect(),
+        invisible: profile.invisible,
     };
     let mut claims = jwt_compact::Claims::new(body);
     claims.issued_at = DateTime::from_timestamp(now.as_secs(), 0);
@@ -88,7 +90,8 @@ pub fn verify(secret: &Secret, token: &str, site: &SiteName, now: Timestamp) -> 
         invisible: body.invisible,
     };
     let id = UserId::parse(body.sub.as_str()).ok()?;
-    Some(Claims { user: User { id, profile, perms: body.perms.clone() }, until })
+    let perms = Right::parse_all(body.perms.iter().map(String::as_str));
+    Some(Claims { user: User { id, profile: Some(profile), perms }, until })
 }
 
 #[cfg(test)]
@@ -116,7 +119,11 @@ mod tests {
     fn sally() -> User {
         let profile =
             Profile { name: Name::parse("Sally 🏄").ok(), avatar: Avatar::parse("/s.png").ok(), invisible: true };
-        User { id: UserId::parse("sally").unwrap(), profile, perms: vec!["can_edit".into()] }
+        User {
+            id: UserId::parse("sally").unwrap(),
+            profile: Some(profile),
+            perms: Right::parse_all(["can_edit@group:42"]),
+        }
     }
 
     /// A token as any other application would make it, independent of the library.

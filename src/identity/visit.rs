@@ -1,10 +1,10 @@
 //! What a request means for presence: whom it touches, who signs in or out by it, and what becomes of the cookie.
 
 use super::origin::Said;
-use super::{Asker, Keys, User};
+use super::{Asker, Keys, Known, User};
 use crate::http::report::Seen;
-use crate::presence::id::{TabId, UserId};
-use crate::presence::member::{MemberKey, Profile, Signal, Touch};
+use crate::presence::id::TabId;
+use crate::presence::member::{MemberKey, Signal, Touch};
 use crate::presence::time::{Seconds, Timestamp};
 
 /// For how long our cookie is good. The origin names its users on every page, so it is renewed long before.
@@ -32,6 +32,8 @@ pub struct Visit {
 pub struct Visitor<'a> {
     /// What the request says.
     pub asker: &'a Asker,
+    /// The user that it shows, if any.
+    pub known: Option<&'a Known>,
     /// The site's keys.
     pub keys: &'a Keys,
     /// The time.
@@ -46,56 +48,69 @@ impl Visitor<'_> {
         match said {
             Said::User(user) => self.named(user, seen),
             Said::Nobody => self.signed_out(seen),
-            Said::Nothing => Visit { signals: vec![self.touch(seen)], cookie: None },
+            Said::Nothing => Visit { signals: self.touch(seen), cookie: None },
         }
     }
 
     /// A touch by whoever the request itself shows to be.
-    pub fn touch(&self, seen: Seen) -> Signal {
-        match self.asker.signed(self.keys, self.now) {
-            Some(claims) => user_touch(claims.user.id, claims.user.profile, None, seen),
-            None => self.stranger_touch(seen),
+    pub fn touch(&self, seen: Seen) -> Vec<Signal> {
+        match self.known {
+            None => vec![self.stranger_touch(seen)],
+            Some(Known::Signed(claims)) => vec![user_touch(claims.user.clone(), None, seen)],
+            Some(Known::LoggedIn { user, first: false }) => vec![user_touch(user.clone(), None, seen)],
+            Some(Known::LoggedIn { user, first: true }) => self.signed_in(user.clone(), seen),
         }
     }
 
     /// A page of whoever the request shows to be is being closed.
     pub fn leave(&self, tab: Option<TabId>) -> Signal {
-        let key = match self.asker.signed(self.keys, self.now) {
-            Some(claims) => MemberKey::User(claims.user.id),
+        let key = match self.known {
+            Some(known) => MemberKey::User(known.user().id.clone()),
             None => self.asker.stranger(self.keys, self.now),
         };
         Signal::Leave { key, tab }
     }
 
     fn named(&self, user: User, seen: Seen) -> Visit {
-        let known = self.asker.signed(self.keys, self.now);
-        let same_user = known.as_ref().is_some_and(|claims| claims.user.id == user.id);
-        // Who comes without our cookie was a guest, or a bot, a moment ago.
-        let was = known.is_none().then(|| self.asker.stranger(self.keys, self.now));
+        let signed = match self.known {
+            Some(Known::Signed(claims)) => Some(claims),
+            _ => None,
+        };
         let half_life = Seconds(COOKIE_LIFE.0 / 2);
-        let good = known.as_ref().is_some_and(|claims| claims.user == user && claims.until > self.now.plus(half_life));
+        let good = signed.is_some_and(|claims| claims.user == user && claims.until > self.now.plus(half_life));
         let token = || self.keys.sign(&user, &self.asker.site, self.now, self.now.plus(COOKIE_LIFE));
         let cookie = if good { None } else { token().map(CookieChange::Keep) };
         let mut signals = Vec::with_capacity(2);
-        if was.is_some() && self.before().day() < self.now.day() {
-            // Who was a guest before midnight is made the guest of today first, so that `was` finds them.
-            signals.push(self.stranger_touch(Seen::default()));
+        if let Some(other) = self.known.map(Known::user).filter(|known| known.id != user.id) {
+            signals.push(Signal::SignOut(other.id.clone()));
         }
-        if let (Some(claims), false) = (known, same_user) {
-            signals.push(Signal::SignOut(claims.user.id));
+        match signed {
+            // Who comes without our cookie was a guest, or a bot, a moment ago.
+            None => signals.extend(self.signed_in(user, seen)),
+            Some(_) => signals.push(user_touch(user, None, seen)),
         }
-        signals.push(user_touch(user.id, user.profile, was, seen));
         Visit { signals, cookie }
     }
 
     fn signed_out(&self, seen: Seen) -> Visit {
         let cookie = self.asker.has_cookie().then_some(CookieChange::Clear);
-        let signal = match self.asker.signed(self.keys, self.now) {
+        let signal = match self.known {
             // They are a guest again from their next request on.
-            Some(claims) => Signal::SignOut(claims.user.id),
+            Some(known) => Signal::SignOut(known.user().id.clone()),
             None => self.stranger_touch(seen),
         };
         Visit { signals: vec![signal], cookie }
+    }
+
+    /// A user who may have been a stranger until now.
+    fn signed_in(&self, user: User, seen: Seen) -> Vec<Signal> {
+        let mut signals = Vec::with_capacity(2);
+        if self.before().day() < self.now.day() {
+            // Who was a guest before midnight is made the guest of today first, so that `was` finds them.
+            signals.push(self.stranger_touch(Seen::default()));
+        }
+        signals.push(user_touch(user, Some(self.asker.stranger(self.keys, self.now)), seen));
+        signals
     }
 
     /// The earliest moment at which somebody who is online may have been touched last.
@@ -112,16 +127,19 @@ impl Visitor<'_> {
     }
 }
 
-fn user_touch(id: UserId, profile: Profile, was: Option<MemberKey>, seen: Seen) -> Signal {
-    let key = MemberKey::User(id);
-    Signal::Touch(Touch { key, was, profile: Some(profile), place: seen.place, tab: seen.tab, state: seen.state })
+fn user_touch(user: User, was: Option<MemberKey>, seen: Seen) -> Signal {
+    let (key, profile) = (MemberKey::User(user.id), user.profile);
+    Signal::Touch(Touch { key, was, profile, place: seen.place, tab: seen.tab, state: seen.state })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Secret;
-    use crate::presence::id::{Name, SiteName};
+    use crate::identity::login::CookieNames;
+    use crate::identity::permission::Right;
+    use crate::presence::id::{Name, SiteName, UserId};
+    use crate::presence::member::Profile;
 
     const NOON: i64 = 1_795_176_000_000;
     const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0";
@@ -133,17 +151,25 @@ mod tests {
     fn asker(headers: &[(&str, &str)]) -> Asker {
         let mut all = vec![("user-agent", BROWSER), ("cf-connecting-ip", "10.0.0.1")];
         all.extend_from_slice(headers);
-        Asker::of(&all.as_slice(), SiteName::parse("example.com").unwrap(), false)
+        let names = CookieNames { session: "session".into(), sign_on: "sign_on".into() };
+        Asker::of(&all.as_slice(), SiteName::parse("example.com").unwrap(), false, &names)
     }
 
     fn at(asker: &Asker, millis: i64, said: Said) -> Visit {
-        let visitor = Visitor { asker, keys: &keys(), now: Timestamp::from_millis(millis), window: Seconds(330) };
+        let now = Timestamp::from_millis(millis);
+        let known = asker.signed(&keys(), now).map(Known::Signed);
+        known_at(asker, known, millis, said)
+    }
+
+    fn known_at(asker: &Asker, known: Option<Known>, millis: i64, said: Said) -> Visit {
+        let now = Timestamp::from_millis(millis);
+        let visitor = Visitor { asker, known: known.as_ref(), keys: &keys(), now, window: Seconds(330) };
         visitor.page(said, Seen::default())
     }
 
     fn user(id: &str) -> User {
         let profile = Profile { name: Name::parse(id).ok(), ..Profile::default() };
-        User { id: UserId::parse(id).unwrap(), profile, perms: vec![] }
+        User { id: UserId::parse(id).unwrap(), profile: Some(profile), perms: vec![] }
     }
 
     fn touched(visit: &Visit) -> &Touch {
@@ -170,7 +196,7 @@ mod tests {
         let cookie = cookie_of(&signed_in);
         let widget = at(&asker(&[("cookie", &cookie)]), NOON + 1000, Said::Nothing);
         assert_eq!(touched(&widget).key, MemberKey::User(UserId::parse("sally").unwrap()));
-        assert_eq!(touched(&widget).profile, Some(user("sally").profile));
+        assert_eq!(touched(&widget).profile, user("sally").profile);
         let page = at(&asker(&[("cookie", &cookie)]), NOON + 1000, Said::User(user("sally")));
         assert_eq!(
             (page.cookie.as_ref(), touched(&page).was.as_ref()),
@@ -184,7 +210,7 @@ mod tests {
         let cookie = cookie_of(&at(&asker(&[]), NOON, Said::User(user("sally"))));
         let later = NOON + 12 * 3_600_000 + 1;
         assert!(at(&asker(&[("cookie", &cookie)]), later, Said::User(user("sally"))).cookie.is_some());
-        let renamed = User { perms: vec!["can_edit".into()], ..user("sally") };
+        let renamed = User { perms: Right::parse_all(["can_edit"]), ..user("sally") };
         assert!(at(&asker(&[("cookie", &cookie)]), NOON, Said::User(renamed)).cookie.is_some());
         let other = at(&asker(&[("cookie", &cookie)]), NOON, Said::User(user("bob")));
         assert_eq!(other.signals.len(), 2);
@@ -242,5 +268,26 @@ mod tests {
         let both = format!("presence=forged; {good}");
         let visit = at(&asker(&[("cookie", &both)]), NOON, Said::Nothing);
         assert_eq!(touched(&visit).key, MemberKey::User(UserId::parse("sally").unwrap()));
+    }
+
+    #[test]
+    fn who_is_logged_in_was_a_guest_only_when_that_is_first_seen() {
+        let guest = touched(&at(&asker(&[]), NOON, Said::Nothing)).key.clone();
+        let logged_in = |first| Some(Known::LoggedIn { user: User { profile: None, ..user("sally") }, first });
+        let first = known_at(&asker(&[]), logged_in(true), NOON, Said::Nothing);
+        assert_eq!(touched(&first).was, Some(guest));
+        assert_eq!((touched(&first).profile.as_ref(), first.cookie.as_ref()), (None, None), "how they are shown stays");
+        let next = known_at(&asker(&[]), logged_in(false), NOON, Said::Nothing);
+        assert_eq!((&touched(&next).key, &touched(&next).was), (&touched(&first).key, &None));
+    }
+
+    #[test]
+    fn the_origins_word_counts_for_more_than_a_login() {
+        let logged_in = || Some(Known::LoggedIn { user: user("sally"), first: false });
+        let other = known_at(&asker(&[]), logged_in(), NOON, Said::User(user("bob")));
+        assert_eq!(other.signals[0], Signal::SignOut(UserId::parse("sally").unwrap()));
+        assert_eq!(touched(&other).key, MemberKey::User(UserId::parse("bob").unwrap()));
+        let nobody = known_at(&asker(&[]), logged_in(), NOON, Said::Nobody);
+        assert_eq!(nobody.signals, [Signal::SignOut(UserId::parse("sally").unwrap())]);
     }
 }

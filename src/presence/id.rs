@@ -33,7 +33,7 @@ impl std::error::Error for Invalid {}
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $what:literal, $min:literal..=$max:literal $(, $rule:literal => $check:expr)?) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(Box<str>);
 
@@ -42,7 +42,8 @@ macro_rules! text {
             pub const MAX: usize = $max;
 
             /// Parses it, or says what rule was broken.
-            pub fn parse(text: impl Into<String>) -> Result<Self, Invalid> {
+            pub fn parse(text: impl Into<String>) -> Result<Self, $crate::presence::id::Invalid> {
+                use $crate::presence::id::Invalid;
                 let text: String = text.into();
                 if !($min..=$max).contains(&text.len()) {
                     return Err(Invalid::new($what, format!("have {} to {} bytes; it has {}", $min, $max, text.len())));
@@ -66,8 +67,8 @@ macro_rules! text {
         }
 
         impl TryFrom<String> for $name {
-            type Error = Invalid;
-            fn try_from(text: String) -> Result<Self, Invalid> {
+            type Error = $crate::presence::id::Invalid;
+            fn try_from(text: String) -> Result<Self, Self::Error> {
                 Self::parse(text)
             }
         }
@@ -79,6 +80,8 @@ macro_rules! text {
         }
     };
 }
+
+pub(crate) use text;
 
 text!(
     /// What the site's application calls a user.

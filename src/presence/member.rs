@@ -27,7 +27,7 @@ pub enum State {
 }
 
 /// Which member is meant. One visitor has one key at a time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum MemberKey {
     /// A user, by the site's own id.
     User(UserId),
@@ -115,4 +115,19 @@ pub struct Departure {
     pub profile: Profile,
     /// Where they were.
     pub place: Option<Place>,
+    /// When that visit began.
+    pub since: Timestamp,
+}
+
+/// Somebody looked at a page about something, and does no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Viewed {
+    /// What the page was about.
+    pub topic: Topic,
+    /// Who looked: a user or a guest.
+    pub viewer: MemberKey,
+    /// When they were last seen there.
+    pub at: Timestamp,
+    /// How they were shown.
+    pub profile: Option<Profile>,
 }

@@ -34,11 +34,18 @@ pub struct Places {
     free: Vec<PlaceId>,
     index: HashTable<PlaceId>,
     hasher: FixedState,
+    /// How many of the places are about something.
+    with_topic: usize,
 }
 
 impl Places {
     pub fn get(&self, id: PlaceId) -> Option<&Place> {
         Some(&self.kept.get(id.0 as usize)?.as_ref()?.place)
+    }
+
+    /// Whether any place is about anything.
+    pub fn have_topics(&self) -> bool {
+        self.with_topic > 0
     }
 
     /// Holds a place once more, keeping it if it is new.
@@ -49,6 +56,7 @@ impl Places {
             self.hold_again(id);
             return id;
         }
+        self.with_topic += usize::from(place.topic.is_some());
         let kept = Some(Kept { place, held: 1, here: 0 });
         let id = match self.free.pop() {
             Some(id) => {
@@ -62,11 +70,7 @@ impl Places {
                 PlaceId(self.kept.len() as u32 - 1)
             }
         };
-        let (kept, hasher) = (&self.kept, &self.hasher);
-        self.index.insert_unique(hash, id, |&id| {
-            let kept = kept.get(id.0 as usize).and_then(Option::as_ref);
-            kept.map_or(0, |kept| hasher.hash_one(&kept.place))
-        });
+        self.index_as(id, hash);
         id
     }
 
@@ -84,14 +88,28 @@ impl Places {
         if kept.held > 0 {
             return;
         }
-        let hash = self.get(id).map(|place| self.hasher.hash_one(place)).unwrap_or_default();
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
-            entry.remove();
-        }
+        self.unindex(id);
         if let Some(slot) = self.kept.get_mut(id.0 as usize) {
+            self.with_topic -= usize::from(slot.as_ref().is_some_and(|kept| kept.place.topic.is_some()));
             *slot = None;
         }
         self.free.push(id);
+    }
+
+    /// Forgets a topic: the places that were about it are about nothing.
+    pub fn forget_topic(&mut self, topic: &str) {
+        let about = |place: &Place| place.topic.as_ref().is_some_and(|known| known.as_str() == topic);
+        let ids: Vec<_> =
+            (0..self.kept.len() as u32).map(PlaceId).filter(|id| self.get(*id).is_some_and(about)).collect();
+        for id in ids {
+            self.unindex(id);
+            if let Some(kept) = self.kept_mut(id) {
+                kept.place.topic = None;
+            }
+            self.with_topic -= 1;
+            let hash = self.get(id).map(|place| self.hasher.hash_one(place)).unwrap_or_default();
+            self.index_as(id, hash);
+        }
     }
 
     /// Somebody arrived.
@@ -130,6 +148,21 @@ impl Places {
         pages
     }
 
+    fn index_as(&mut self, id: PlaceId, hash: u64) {
+        let (kept, hasher) = (&self.kept, &self.hasher);
+        self.index.insert_unique(hash, id, |&id| {
+            let kept = kept.get(id.0 as usize).and_then(Option::as_ref);
+            kept.map_or(0, |kept| hasher.hash_one(&kept.place))
+        });
+    }
+
+    fn unindex(&mut self, id: PlaceId) {
+        let hash = self.get(id).map(|place| self.hasher.hash_one(place)).unwrap_or_default();
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
+            entry.remove();
+        }
+    }
+
     fn kept_mut(&mut self, id: PlaceId) -> Option<&mut Kept> {
         self.kept.get_mut(id.0 as usize)?.as_mut()
     }
@@ -138,7 +171,7 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::presence::id::{PagePath, Title};
+    use crate::presence::id::{PagePath, Title, Topic};
 
     fn place(path: &str, title: Option<&str>) -> Place {
         let title = title.map(|title| Title::parse(title).unwrap());
@@ -157,6 +190,24 @@ mod tests {
         places.release(first);
         assert!(places.get(first).is_none());
         assert_eq!(places.hold(place("/c", None)), first, "its room is used again");
+    }
+
+    #[test]
+    fn a_topic_that_is_forgotten_leaves_its_places_as_they_are() {
+        let mut places = Places::default();
+        let about = |topic: &str| Place { topic: Topic::parse(topic).ok(), ..place("/a", None) };
+        let plain = places.hold(place("/a", None));
+        let (sally, bob) = (places.hold(about("user:sally")), places.hold(about("user:bob")));
+        places.forget_topic("user:sally");
+        assert_eq!(places.get(sally), Some(&place("/a", None)));
+        assert_eq!(places.get(bob), Some(&about("user:bob")));
+        for id in [plain, sally] {
+            places.release(id);
+            assert_eq!(places.get(id), None);
+        }
+        assert!(places.have_topics());
+        places.release(bob);
+        assert!(!places.have_topics());
     }
 
     #[test]

@@ -1,15 +1,49 @@
-//! The stored form of a batch: what each member it touched has become, and who is gone.
+//! The stored form of a batch: what each member it touched has become, and who is gone. Also of what is kept of those
+//! who went.
 //!
 //! A batch says all there is to say of a member, so whoever is online is told in full by the batches of the last
 //! window and older ones are never needed. The first byte is the version of the form; a form, once released, is
 //! never changed: a new one gets a new number, and the old ones stay readable.
 
+use super::id::UserId;
 use super::id::{Invalid, TabId};
-use super::member::{MemberKey, Place, Profile, State};
+use super::member::{Departure, MemberKey, Place, Profile, State, Viewed};
 use super::time::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 1;
+/// Something that is stored.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// The version that is written.
+    const VERSION: u8 = 1;
+
+    /// Reads an older version.
+    fn older(_version: u8, _rest: &[u8]) -> Option<postcard::Result<Self>> {
+        None
+    }
+}
+
+impl Stored for Batch {}
+impl Stored for Viewed {}
+
+impl Stored for Departure {
+    const VERSION: u8 = 2;
+
+    fn older(version: u8, rest: &[u8]) -> Option<postcard::Result<Self>> {
+        /// It did not tell when the visit began.
+        #[derive(Deserialize)]
+        struct First {
+            user: UserId,
+            last_seen: Timestamp,
+            profile: Profile,
+            place: Option<Place>,
+        }
+        (version == 1).then(|| {
+            let First { user, last_seen, profile, place } = postcard::from_bytes(rest)?;
+            Ok(Self { user, last_seen, profile, place, since: last_seen })
+        })
+    }
+}
 
 /// A batch as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -77,31 +111,31 @@ pub struct TabRecord {
     pub state: State,
 }
 
-/// Writes a batch, or a departure.
-pub fn encode(stored: &impl Serialize) -> Vec<u8> {
+/// Writes something down.
+pub fn encode<T: Stored>(stored: &T) -> Vec<u8> {
     // Writing to memory has no way to fail; an empty row, were there one, would read as unreadable.
-    postcard::to_extend(stored, vec![VERSION]).unwrap_or_default()
+    postcard::to_extend(stored, vec![T::VERSION]).unwrap_or_default()
 }
 
-/// Reads a batch, or a departure, back.
+/// Reads it back.
 ///
 /// # Errors
 /// When the bytes are of an unknown version, or were damaged.
-pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Invalid> {
-    match bytes.split_first() {
-        Some((&VERSION, rest)) => {
-            postcard::from_bytes(rest).map_err(|error| Invalid::new("a stored row", format!("be whole: {error}")))
-        }
-        Some((version, _)) => Err(Invalid::new("a stored row", format!("be of version {VERSION}, not {version}"))),
-        None => Err(Invalid::new("a stored row", "not be empty")),
+pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T, Invalid> {
+    let Some((&version, rest)) = bytes.split_first() else {
+        return Err(Invalid::new("a stored row", "not be empty"));
+    };
+    let read = if version == T::VERSION { Some(postcard::from_bytes(rest)) } else { T::older(version, rest) };
+    match read {
+        Some(read) => read.map_err(|error| Invalid::new("a stored row", format!("be whole: {error}"))),
+        None => Err(Invalid::new("a stored row", format!("be of version {}, not {version}", T::VERSION))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::presence::id::{Avatar, GuestKey, Name, PagePath, Title, Topic, UserId};
-    use crate::presence::member::Departure;
+    use crate::presence::id::{Avatar, GuestKey, Name, PagePath, Title, Topic};
     use proptest::prelude::*;
 
     fn sample() -> Batch {
@@ -152,8 +186,11 @@ mod tests {
     #[test]
     fn stored_format_unchanged() {
         let golden = include_str!("../../tests/golden/batch-v1.hex");
-        let hex: String = encode(&sample()).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, golden.trim(), "a released form never changes: give the new one a new version");
+        assert_eq!(
+            hex(&encode(&sample())),
+            golden.trim(),
+            "a released form never changes: give the new one a new version"
+        );
     }
 
     #[test]
@@ -164,11 +201,46 @@ mod tests {
             last_seen: Timestamp::from_millis(1_795_203_180_123),
             profile: batch.members[0].profile.clone().unwrap(),
             place: Some(batch.places[0].clone()),
+            since: Timestamp::from_millis(1_795_203_180_123),
         };
-        let golden = include_str!("../../tests/golden/departure-v1.hex");
-        let hex: String = encode(&departure).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, golden.trim(), "a released form never changes: give the new one a new version");
+        let golden = include_str!("../../tests/golden/departure-v2.hex");
+        assert_eq!(
+            hex(&encode(&departure)),
+            golden.trim(),
+            "a released form never changes: give the new one a new version"
+        );
         assert_eq!(decode::<Departure>(&encode(&departure)).unwrap(), departure);
+        let first = unhex(include_str!("../../tests/golden/departure-v1.hex").trim());
+        assert_eq!(decode::<Departure>(&first).unwrap(), departure, "the first form stays readable");
+    }
+
+    #[test]
+    fn stored_view_unchanged() {
+        let batch = sample();
+        let viewed = Viewed {
+            topic: Topic::parse("user:sally").unwrap(),
+            viewer: MemberKey::User(UserId::parse("bob").unwrap()),
+            at: Timestamp::from_millis(1_795_203_180_123),
+            profile: batch.members[0].profile.clone(),
+        };
+        let golden = include_str!("../../tests/golden/viewed-v1.hex");
+        assert_eq!(
+            hex(&encode(&viewed)),
+            golden.trim(),
+            "a released form never changes: give the new one a new version"
+        );
+        assert_eq!(decode::<Viewed>(&encode(&viewed)).unwrap(), viewed);
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn unhex(hex: &str) -> Vec<u8> {
+        hex.as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
     }
 
     #[test]
@@ -188,6 +260,7 @@ mod tests {
             bytes.insert(0, first);
             let _ = decode::<Batch>(&bytes);
             let _ = decode::<Departure>(&bytes);
+            let _ = decode::<Viewed>(&bytes);
         }
 
         #[test]

@@ -2,6 +2,7 @@
 //!
 //! It decides what is sent at once, what later and what not at all. It does not send: it says when the batch is due.
 
+use super::id::UserId;
 use super::member::{Kind, MemberKey, Signal, State, Touch};
 use super::site::Report;
 use super::time::{Millis, Seconds, Timestamp};
@@ -95,6 +96,17 @@ impl Recorder {
         let too_many = returned.split_off(returned.len().min(MAX_BATCH));
         self.batch = returned;
         too_many.iter().for_each(|(_, _, signal)| self.shed(signal));
+    }
+
+    /// Forgets a user, and what of theirs was still to be sent.
+    pub fn erase(&mut self, user: &UserId) {
+        let key = MemberKey::User(user.clone());
+        self.forget(&key);
+        self.batch.retain(|(_, _, signal)| match signal {
+            Signal::Touch(touch) => touch.key != key,
+            Signal::Leave { key: leaver, .. } => *leaver != key,
+            Signal::SignOut(leaver) => leaver != user,
+        });
     }
 
     /// Whether a batch is waiting that holds more than refreshes: whoever reads next should see it sent first.

@@ -1,22 +1,31 @@
-//! What the Worker asks of a presence object, and what it answers. Between the two halves of one deployment; but while
-//! a new version rolls out both may be about, so the first byte tells the version here too.
+//! What the Worker asks of its objects, and what they answer. Between the two halves of one deployment; but while a new
+//! version rolls out both may be about, so the first byte tells the version here too.
 
-use crate::http::route::Query;
-use crate::presence::id::{Invalid, SiteName};
+use super::query::Query;
+use crate::http::admin::{AppPasswordBody, AppPasswordId, Label, SessionBody};
+use crate::http::conditions::Precondition;
+use crate::identity::User;
+use crate::identity::access::Scope;
+use crate::identity::login::{Basic, Digest, Login};
+use crate::identity::permission::Right;
+use crate::presence::id::{Invalid, SiteName, UserId};
 use crate::presence::site::Report;
+use crate::presence::time::{Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-/// A call.
+/// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
     /// Apply these, durably; answered with nothing.
     Apply(Vec<Report>),
-    /// Answer this, for a site that is called so.
-    Read(Query, SiteName),
+    /// Answer this, as far as it is for whoever asks, for a site that is called so: an [`Answer`].
+    Read(Query, Scope, SiteName),
     /// The secret that is kept for this site; one is made if there is none.
     Secret,
+    /// Forget this user; answered with nothing.
+    Erase(UserId),
 }
 
 /// The answer to [`Call::Read`].
@@ -26,8 +35,110 @@ pub struct Answer {
     pub tag: String,
     /// How many users and guests are online.
     pub total: usize,
+    /// Whether somebody was left out who is shown to those who may see the invisible.
+    pub hidden: bool,
     /// JSON.
     pub body: Vec<u8>,
+}
+
+/// A call to one of the objects that keep a site's logins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LoginCall {
+    /// Who is it? An `Option<User>`.
+    LookUp(Login),
+    /// The session, if it is there: an `Option<Session>`.
+    LoadSession(Digest),
+    /// Save it if that holds: whether it did.
+    SaveSession(Digest, SessionBody, Precondition),
+    /// End it; answered with nothing.
+    DeleteSession(Digest),
+    /// Note a sign-on; answered with nothing.
+    SaveSignOn(Digest, User, Seconds),
+    /// The sign-on, if it is there: an `Option<SignOn>`.
+    LoadSignOn(Digest),
+    /// End it; answered with nothing.
+    DeleteSignOn(Digest),
+    /// Forget this user; answered with nothing.
+    Erase(UserId),
+}
+
+/// A session that is good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// What the application keeps in it.
+    pub value: String,
+    /// Who is logged in by it.
+    pub user: Option<UserId>,
+    /// Until when it is good.
+    pub expires_at: Timestamp,
+    /// What changes whenever it is saved.
+    pub tag: String,
+}
+
+/// A sign-on that is good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignOn {
+    /// Who signed on.
+    pub user: UserId,
+    /// Until when it is good.
+    pub expires_at: Timestamp,
+}
+
+/// A call to the object that keeps what is known of a site's users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccountCall {
+    /// Is it right, and whose is it? A [`Verified`].
+    Verify {
+        /// The name and the password.
+        basic: Basic,
+        /// Who tries, if failures are to be counted.
+        client: Option<u64>,
+    },
+    /// A new app password of this digest; answered with nothing.
+    AddPassword(Digest, AppPasswordBody),
+    /// Which app passwords there are, in the order of their ids: a `Vec<AppPassword>`.
+    ListPasswords {
+        /// Of this user alone.
+        user: Option<UserId>,
+        /// Those after this one.
+        after: Option<AppPasswordId>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Good no more: whether there was one.
+    RevokePassword(AppPasswordId),
+    /// The same for those of a user with a label.
+    RevokeByLabel(UserId, Label),
+    /// May do this; answered with nothing.
+    Grant(UserId, Right),
+    /// May not do this any more; answered with nothing.
+    Revoke(UserId, Right),
+    /// What is granted to this user: a `Vec<Right>`.
+    Rights(UserId),
+    /// Forget this user; answered with nothing.
+    Erase(UserId),
+}
+
+/// What came of a name and a password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verified {
+    /// They are this user's.
+    User(User),
+    /// They are nobody's.
+    Nobody,
+    /// They are nobody's, and the next attempt has to wait.
+    SlowDown(Seconds),
+}
+
+/// An app password, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppPassword {
+    /// What it is revoked by.
+    pub id: AppPasswordId,
+    /// Whose it is and what it is for.
+    pub body: AppPasswordBody,
+    /// When it was made.
+    pub created_at: Timestamp,
 }
 
 /// Writes a call or an answer.
@@ -55,18 +166,19 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_back() {
-        let call = Call::Read(Query::Counts, SiteName::parse("example.com").unwrap());
+        let scope = Scope { locations: true, last_seen: false, invisible: false };
+        let call = Call::Read(Query::Counts, scope, SiteName::parse("example.com").unwrap());
         assert_eq!(read::<Call>(&write(&call)).unwrap(), call);
         assert!(read::<Call>(&[]).is_err());
-        assert!(read::<Call>(&[2, 0]).is_err());
+        assert!(read::<Call>(&[VERSION + 1, 0]).is_err());
     }
 
     proptest! {
         #[test]
         fn random_bytes_are_refused_or_read_but_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             bytes.insert(0, VERSION);
-            let _ = read::<Call>(&bytes);
-            let _ = read::<Answer>(&bytes);
+            let _ = (read::<Call>(&bytes), read::<Answer>(&bytes));
+            let _ = (read::<LoginCall>(&bytes), read::<AccountCall>(&bytes), read::<Session>(&bytes), read::<Verified>(&bytes));
         }
     }
 }

@@ -1,15 +1,21 @@
 //! The JSON of the public interface. Field names here are what clients rely on; golden files pin them.
 
+pub mod admin;
 pub mod badge;
 pub mod call;
+pub mod feed;
+pub mod query;
+mod viewers;
 pub mod widget;
 
-use crate::http::route::{Query, write_cursor};
-use crate::presence::id::{SiteName, UserId};
-use crate::presence::member::{Departure, Kind, MemberKey, Place, State};
+use crate::http::route::write_cursor;
+use crate::identity::access::Scope;
+use crate::presence::id::{SiteName, Topic, UserId};
+use crate::presence::member::{Departure, Kind, MemberKey, Place, Profile, State, Viewed};
 use crate::presence::record::Peak;
 use crate::presence::site::{Counts, Filter, Order, Site, View};
 use crate::presence::time::{Seconds, Timestamp};
+use query::Query;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -41,6 +47,9 @@ struct Member<'a> {
     last_seen: String,
     location: Option<Location<'a>>,
     tabs: usize,
+    /// Told to those alone who may see it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    invisible: bool,
 }
 
 #[derive(Serialize, Clone, Copy)]
@@ -102,33 +111,40 @@ pub struct About<'a> {
     pub online_timeout: Seconds,
 }
 
-/// Writes the answer to a question. `departed` looks up what is kept of a user who is not online.
-pub fn answer(
-    query: &Query,
-    site: &Site,
-    about: &About<'_>,
-    departed: impl Fn(&UserId) -> Option<Departure>,
-) -> Vec<u8> {
+/// What is kept of those who are not online.
+pub trait Kept {
+    /// What is kept of a user.
+    fn departed(&self, user: &UserId) -> Option<Departure>;
+    /// The users who went last, newest first.
+    fn departures(&self, limit: usize) -> Vec<Departure>;
+    /// Who looked at a topic, newest first.
+    fn viewed(&self, topic: &Topic) -> Vec<Viewed>;
+}
+
+/// Writes the answer to a question, as far as it is for whoever asks.
+pub fn answer(query: &Query, scope: Scope, site: &Site, about: &About<'_>, kept: &impl Kept) -> Vec<u8> {
     let body = match query {
         Query::Online { limit, after, kind, path, topic } => {
             let filter = Filter {
                 path: path.as_ref().map(|path| path.as_str()),
                 topic: topic.as_ref().map(|topic| topic.as_str()),
+                invisible: scope.invisible,
             };
-            serde_json::to_vec(&online(site, about, &filter, *kind, *after, *limit))
+            serde_json::to_vec(&online(site, about, &filter, scope, *kind, *after, *limit))
         }
         Query::Counts => serde_json::to_vec(&CountBody {
-            counts: site.counts(),
+            counts: site.counts_of(&Filter { invisible: scope.invisible, ..Filter::default() }),
             as_of: site.now().to_rfc3339(),
             online_timeout: about.online_timeout.0,
         }),
         Query::User(id) => {
-            let departure = departed(id);
-            serde_json::to_vec(&user(site, id, departure.as_ref()))
+            let departure = kept.departed(id);
+            serde_json::to_vec(&user(site, scope, id, departure.as_ref()))
         }
         Query::Users(ids) => {
-            let departures: Vec<_> = ids.iter().map(departed).collect();
-            let users = ids.iter().zip(&departures).map(|(id, departure)| user(site, id, departure.as_ref())).collect();
+            let departures: Vec<_> = ids.iter().map(|id| kept.departed(id)).collect();
+            let users = ids.iter().zip(&departures);
+            let users = users.map(|(id, departure)| user(site, scope, id, departure.as_ref())).collect();
             serde_json::to_vec(&UsersBody { users })
         }
         Query::Pages(limit) => {
@@ -139,6 +155,8 @@ pub fn answer(
             });
             serde_json::to_vec(&PagesBody { pages: pages.collect() })
         }
+        Query::Viewers(topic, limit) => return viewers::answer(topic, *limit, scope, site, kept.viewed(topic)),
+        Query::Arrivals(limit) => return feed::answer(*limit, scope, site, kept.departures(*limit)),
     };
     // Writing these to memory has no way to fail.
     body.unwrap_or_default()
@@ -148,21 +166,21 @@ fn online<'a>(
     site: &'a Site,
     about: &'a About<'_>,
     filter: &Filter<'a>,
+    scope: Scope,
     kind: Kind,
     after: Option<Order>,
     limit: usize,
 ) -> Online<'a> {
     let (members, next) = site.list(kind, filter, after, limit);
-    let everybody = filter.path.is_none() && filter.topic.is_none();
     Online {
         site: about.site.as_str(),
         topic: filter.topic,
         as_of: site.now().to_rfc3339(),
         version: site.version(),
         online_timeout: about.online_timeout.0,
-        counts: if everybody { site.counts() } else { site.counts_of(filter) },
+        counts: site.counts_of(filter),
         peak: peak(site.peak()),
-        users: members.iter().map(member).collect(),
+        users: members.iter().map(|view| member(view, scope)).collect(),
         next_cursor: next.map(write_cursor),
     }
 }
@@ -171,30 +189,39 @@ fn peak(peak: Option<Peak>) -> PeakBody {
     PeakBody { total: peak.map_or(0, |peak| peak.total), at: peak.map(|peak| peak.at.to_rfc3339()) }
 }
 
-fn member<'a>(view: &View<'a>) -> Member<'a> {
+fn member<'a>(view: &View<'a>, scope: Scope) -> Member<'a> {
     let id = match view.key {
         MemberKey::User(id) => id.as_str().to_owned(),
         MemberKey::Guest(key) | MemberKey::Bot(key) => key.to_string(),
     };
     Member {
         id,
-        name: view.profile.and_then(|profile| profile.name.as_ref()).map(|name| name.as_str()),
-        avatar: view.profile.and_then(|profile| profile.avatar.as_ref()).map(|avatar| avatar.as_str()),
+        name: view.profile.and_then(name),
+        avatar: view.profile.and_then(avatar),
         state: view.state,
         since: view.since.to_rfc3339(),
         last_seen: view.last_seen.to_rfc3339(),
-        location: view.place.map(location),
+        location: view.place.filter(|_| scope.locations).map(location),
         tabs: view.tabs,
+        invisible: view.profile.is_some_and(|profile| profile.invisible),
     }
+}
+
+fn name(profile: &Profile) -> Option<&str> {
+    profile.name.as_ref().map(|name| name.as_str())
+}
+
+fn avatar(profile: &Profile) -> Option<&str> {
+    profile.avatar.as_ref().map(|avatar| avatar.as_str())
 }
 
 fn location(place: &Place) -> Location<'_> {
     Location { path: place.path.as_str(), title: place.title.as_ref().map(|title| title.as_str()) }
 }
 
-fn user<'a>(site: &'a Site, id: &'a UserId, departure: Option<&'a Departure>) -> UserBody<'a> {
-    let name = |profile: &'a crate::presence::member::Profile| profile.name.as_ref().map(|name| name.as_str());
-    match site.user(id) {
+fn user<'a>(site: &'a Site, scope: Scope, id: &'a UserId, departure: Option<&'a Departure>) -> UserBody<'a> {
+    let place = |place: Option<&'a Place>| place.filter(|_| scope.locations).map(location);
+    match site.user(id, scope.invisible) {
         Some(view) => UserBody {
             id: id.as_str(),
             name: view.profile.and_then(name),
@@ -202,17 +229,20 @@ fn user<'a>(site: &'a Site, id: &'a UserId, departure: Option<&'a Departure>) ->
             state: if view.state == State::Away { Seen::Away } else { Seen::Online },
             last_seen: Some(view.last_seen.to_rfc3339()),
             since: Some(view.since.to_rfc3339()),
-            location: view.place.map(location),
+            location: place(view.place),
         },
-        None => UserBody {
-            id: id.as_str(),
-            name: departure.map(|departure| &departure.profile).and_then(name),
-            online: false,
-            state: Seen::Offline,
-            last_seen: departure.map(|departure| departure.last_seen.to_rfc3339()),
-            since: None,
-            location: departure.and_then(|departure| departure.place.as_ref()).map(location),
-        },
+        None => {
+            let kept = departure.filter(|_| scope.last_seen);
+            UserBody {
+                id: id.as_str(),
+                name: departure.map(|departure| &departure.profile).and_then(name),
+                online: false,
+                state: Seen::Offline,
+                last_seen: kept.map(|departure| departure.last_seen.to_rfc3339()),
+                since: None,
+                location: place(kept.and_then(|departure| departure.place.as_ref())),
+            }
+        }
     }
 }
 
@@ -253,17 +283,46 @@ mod tests {
         site
     }
 
+    struct Past;
+
+    impl Kept for Past {
+        fn departed(&self, user: &UserId) -> Option<Departure> {
+            self.departures(9).into_iter().find(|departure| departure.user == *user)
+        }
+
+        fn departures(&self, _: usize) -> Vec<Departure> {
+            let place = Some(Place { path: PagePath::parse("/a").unwrap(), title: None, topic: None });
+            let user = UserId::parse("bob").unwrap();
+            vec![Departure { user, last_seen: at(-60_000), profile: Profile::default(), place, since: at(-90_000) }]
+        }
+
+        fn viewed(&self, topic: &Topic) -> Vec<Viewed> {
+            let viewed = |viewer, invisible, ago: i64| Viewed {
+                topic: topic.clone(),
+                viewer,
+                at: at(-ago),
+                profile: Some(Profile { invisible, ..Profile::default() }),
+            };
+            let user = |id: &str| MemberKey::User(UserId::parse(id).unwrap());
+            vec![
+                viewed(user("sally"), false, 1000),
+                viewed(MemberKey::Guest(GuestKey(255)), false, 2000),
+                viewed(user("bob"), false, 3000),
+                viewed(user("ghost"), true, 4000),
+            ]
+        }
+    }
+
+    const EVERYTHING: Scope = Scope { locations: true, last_seen: true, invisible: false };
+
     fn told(query: Query) -> String {
+        told_to(EVERYTHING, query)
+    }
+
+    fn told_to(scope: Scope, query: Query) -> String {
         let (name, online_timeout) = (SiteName::parse("example.com").unwrap(), Seconds(300));
-        let departed = |user: &UserId| {
-            (user.as_str() == "bob").then(|| Departure {
-                user: user.clone(),
-                last_seen: at(-60_000),
-                profile: Profile::default(),
-                place: Some(Place { path: PagePath::parse("/a").unwrap(), title: None, topic: None }),
-            })
-        };
-        String::from_utf8(answer(&query, &site(), &About { site: &name, online_timeout }, departed)).unwrap()
+        let about = About { site: &name, online_timeout };
+        String::from_utf8(answer(&query, scope, &site(), &about, &Past)).unwrap()
     }
 
     /// What clients rely on, word for word.
@@ -278,8 +337,20 @@ mod tests {
             told(Query::User(user("sally"))),
             told(Query::Users(vec![user("bob"), user("nobody")])),
             told(Query::Pages(100)),
+            told(Query::Viewers(Topic::parse("user:bob").unwrap(), 100)),
+            told(Query::Viewers(Topic::parse("thread:7").unwrap(), 1)),
         ];
         assert_eq!(answers.join("\n"), include_str!("../../tests/golden/answers.jsonl").trim_end());
+    }
+
+    #[test]
+    fn what_somebody_may_not_see_is_left_out() {
+        let narrow = Scope { locations: false, last_seen: false, invisible: false };
+        let user = |id: &str| Query::User(UserId::parse(id).unwrap());
+        let all = Query::Online { limit: 10, after: None, kind: Kind::User, path: None, topic: None };
+        for (query, kept_back) in [(all, "/forum/42"), (user("sally"), "/forum/42"), (user("bob"), "2026")] {
+            assert!(told(query.clone()).contains(kept_back) && !told_to(narrow, query).contains(kept_back));
+        }
     }
 
     #[test]

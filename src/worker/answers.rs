@@ -2,10 +2,11 @@
 //! time by each isolate.
 
 use super::clock;
-use crate::http::route::Query;
+use crate::identity::access::Scope;
 use crate::presence::id::SiteName;
 use crate::presence::time::{Millis, Timestamp};
 use crate::protocol::call::Answer;
+use crate::protocol::query::Query;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -17,8 +18,8 @@ const FRESH: Millis = Millis(1000);
 const MAX_ANSWERS: usize = 64;
 const MAX_BYTES: usize = 64 * 1024;
 
-/// A question about a site.
-pub type Question = (SiteName, Query);
+/// A question about a site, and how much of the answer is for whoever asks.
+pub type Question = (SiteName, Query, Scope);
 
 thread_local! {
     static ANSWERS: RefCell<HashMap<Question, (Timestamp, Rc<Answer>)>> = RefCell::new(HashMap::new());
@@ -46,5 +47,5 @@ pub fn remember(question: Question, asked: Timestamp, answer: &Rc<Answer>) {
 
 /// Forgets what was answered for a site, as it has news.
 pub fn forget(site: &SiteName) {
-    ANSWERS.with_borrow_mut(|answers| answers.retain(|(known, _), _| known != site));
+    ANSWERS.with_borrow_mut(|answers| answers.retain(|(known, ..), _| known != site));
 }

@@ -1,35 +1,72 @@
-//! Calls to the presence object of a site. None of them waits for ever.
+//! Calls to our objects. None of them waits for ever.
 
+use crate::identity::login::Digest;
 use crate::presence::id::SiteName;
 use crate::protocol::call;
-use crate::protocol::call::Call;
 use futures_util::future::{Either, select};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::pin::pin;
 use std::time::Duration;
 use worker::{Delay, Env, Error, Request, Result};
 
-/// The binding of the objects.
-const BINDING: &str = "PRESENCE";
-
 /// An object that has not answered by then is not waited for.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Asks the site's object, and waits for it as long as `patience` lasts.
-pub async fn ask<T: for<'a> Deserialize<'a>>(env: &Env, site: &SiteName, call: &Call, patience: Duration) -> Result<T> {
-    let answer = pin!(send(env, site, call));
-    match select(answer, pin!(Delay::from(patience))).await {
-        Either::Left((bytes, _)) => call::read(&bytes?).map_err(|error| Error::RustError(error.to_string())),
-        Either::Right(_) => Err(Error::RustError("the presence object did not answer in time".into())),
+/// Over how many objects a site's logins are spread. Never to be changed: each would be looked for elsewhere.
+pub const LOGIN_OBJECTS: u32 = 32;
+
+/// Which object is meant.
+#[derive(Clone, Copy)]
+pub enum Object<'a> {
+    /// The one that keeps a site's presence.
+    Presence(&'a SiteName),
+    /// One of those that keep its logins.
+    Logins(&'a SiteName, u32),
+    /// The one that keeps what is known of its users.
+    Accounts(&'a SiteName),
+}
+
+impl<'a> Object<'a> {
+    /// The one that keeps a login.
+    pub fn of_login(site: &'a SiteName, digest: Digest) -> Self {
+        Self::Logins(site, digest.shard(LOGIN_OBJECTS))
+    }
+
+    fn address(self) -> (&'static str, String) {
+        match self {
+            Self::Presence(site) => ("PRESENCE", site.as_str().to_owned()),
+            Self::Logins(site, number) => ("LOGINS", format!("{} {number}", site.as_str())),
+            Self::Accounts(site) => ("ACCOUNTS", site.as_str().to_owned()),
+        }
     }
 }
 
-async fn send(env: &Env, site: &SiteName, call: &Call) -> Result<Vec<u8>> {
-    let stub = env.durable_object(BINDING)?.get_by_name(site.as_str())?;
+/// Asks an object, and waits for it as long as `patience` lasts.
+pub async fn ask<T>(env: &Env, object: Object<'_>, call: &impl Serialize, patience: Duration) -> Result<T>
+where
+    T: for<'a> Deserialize<'a>,
+{
+    let bytes = ask_in_bytes(env, object, call::write(call), patience).await?;
+    call::read(&bytes).map_err(|error| Error::RustError(error.to_string()))
+}
+
+/// The same for all calls: what is not generic is compiled once, which saves a tenth of the wasm.
+async fn ask_in_bytes(env: &Env, object: Object<'_>, call: Vec<u8>, patience: Duration) -> Result<Vec<u8>> {
+    // On the heap, as it would else be part of whatever waits for it.
+    let answer = Box::pin(send(env, object, call));
+    match select(answer, pin!(Delay::from(patience))).await {
+        Either::Left((bytes, _)) => bytes,
+        Either::Right(_) => Err(Error::RustError("the object did not answer in time".into())),
+    }
+}
+
+async fn send(env: &Env, object: Object<'_>, call: Vec<u8>) -> Result<Vec<u8>> {
+    let (binding, name) = object.address();
+    let stub = env.durable_object(binding)?.get_by_name(&name)?;
     let init = web_sys::RequestInit::new();
     init.set_method("POST");
-    init.set_body(&js_sys::Uint8Array::from(call::write(call).as_slice()));
-    let request = web_sys::Request::new_with_str_and_init("http://presence/", &init)?;
+    init.set_body(&js_sys::Uint8Array::from(call.as_slice()));
+    let request = web_sys::Request::new_with_str_and_init("http://object/", &init)?;
     #[cfg(feature = "test-hooks")]
     {
         use super::hooks;
@@ -41,6 +78,6 @@ async fn send(env: &Env, site: &SiteName, call: &Call) -> Result<Vec<u8>> {
     let mut response = stub.fetch_with_request(Request::from(request)).await?;
     match response.status_code() {
         200 => response.bytes().await,
-        status => Err(Error::RustError(format!("the presence object answered {status}"))),
+        status => Err(Error::RustError(format!("the object answered {status}"))),
     }
 }

@@ -1,18 +1,24 @@
 //! The shell: the only code that sees the platform. It moves bytes and calls the core; it decides nothing.
 
+mod account_object;
+mod admin;
 mod answer;
 mod answers;
 mod calls;
 mod clock;
 #[cfg(feature = "test-hooks")]
 mod hooks;
+mod html;
 mod keys;
+mod login_object;
+mod object;
 mod origin;
 mod presence_object;
 mod reads;
 mod recording;
 mod request;
 mod setup;
+mod who;
 
 use crate::http::conditions::tagged;
 use crate::http::cors::{Caller, public, public_preflight};
@@ -72,6 +78,8 @@ async fn ours(
         Route::ReadPreflight => Ok(public_preflight()),
         Route::RecordPreflight => Ok(Caller::of(asked, &asked.host, &config.allowed_origins)?.preflight()),
         Route::Read(query, form) => reads::read(query, form, asked, config, env, ctx).await,
+        Route::Permissions(checks) => admin::permissions(&checks, asked, config, env).await,
+        Route::Admin(what) => admin::answer(what, asked, config, env).await,
         Route::Touch => {
             let caller = Caller::of(asked, &asked.host, &config.allowed_origins)?;
             let done = async {

@@ -1,26 +1,24 @@
-//! Pages: they come from the origin as they are, and presence looks on.
-//!
-//! The order is the promise. The origin's answer is there before presence is asked anything, and whatever then goes
-//! wrong, a panic included, the visitor gets it.
-
 use super::request::Asked;
 use super::setup::Setup;
-use super::{answer, clock, keys, recording};
+use super::{answer, calls, clock, html, keys, recording, who};
 use crate::config::{Config, Origin};
 use crate::http::Headers;
+use crate::http::page::Look;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::report::{PageRequest, Seen, place_of_request};
 use crate::identity::origin::{HEADERS, Said, is_shared, read};
 use crate::identity::visit::{COOKIE_LIFE, CookieChange, Visitor};
-use crate::identity::{Keys, cookies};
-use crate::presence::id::SiteName;
+use crate::identity::{Asker, Keys, Known, cookies};
+use crate::presence::id::{SiteName, Topic};
 use crate::protocol::widget;
+use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
+use js_sys::Uint8Array;
 use js_sys::futures::JsFuture;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
-use wasm_bindgen::JsCast;
+use wasm_bindgen::{JsCast, JsValue};
 use worker::{Context, Env, Result, console_error};
 
 /// How long a page that names a user may wait for the key that signs their cookie: only where none is configured, and
@@ -35,16 +33,32 @@ impl Headers for Answered {
     }
 }
 
+/// Who asks for a page, by the request alone. All of it may have to be fetched, which happens while the origin is at
+/// work; nothing, where presence is out of order.
+type Identity = Option<(Rc<Keys>, Option<Known>)>;
+
+/// What a page is served with.
+struct Visiting {
+    setup: Rc<Setup>,
+    site: SiteName,
+    asker: Rc<Asker>,
+    identity: Shared<LocalBoxFuture<'static, Identity>>,
+    env: Env,
+}
+
 /// Answers a request for a page.
 pub async fn page(asked: Asked, setup: &Rc<Setup>, env: Env, ctx: Context) -> Result<web_sys::Response> {
     let origin = match setup.origin() {
         Ok(origin) => origin,
         Err(problem) => return answer::write(problem.reply(), &asked),
     };
-    let _ = guarded(|| warm_up(&asked, setup, &env, &ctx));
+    let visiting = guarded(|| visit(&asked, setup, &env, &ctx)).flatten().map(Rc::new);
     let response = match origin {
-        Origin::Demo => answer::write(demo(&asked, setup.base_path()), &asked)?,
-        Origin::Route | Origin::Url(_) => match forward(&asked, origin).await {
+        Origin::Demo => {
+            return answered(answer::write(demo(&asked, setup.base_path()), &asked)?, &asked, visiting, &ctx, false)
+                .await;
+        }
+        Origin::Route | Origin::Url(_) => match fetch_page(&asked, origin).await {
             Ok(response) => response,
             Err(error) => {
                 console_error!("the origin cannot be reached: {error}");
@@ -52,15 +66,48 @@ pub async fn page(asked: Asked, setup: &Rc<Setup>, env: Env, ctx: Context) -> Re
             }
         },
     };
-    let headers = Answered(response.headers());
+    answered(response, &asked, visiting, &ctx, true).await
+}
+
+/// Serves what was answered, and looks on.
+async fn answered(
+    response: web_sys::Response,
+    asked: &Asked,
+    visiting: Option<Rc<Visiting>>,
+    ctx: &Context,
+    may_change: bool,
+) -> Result<web_sys::Response> {
     // What is between the origin and us goes no further, whatever becomes of the rest.
-    let told = HEADERS.iter().any(|name| headers.get(name).is_some());
-    let keys = if told { signing_keys(&asked, setup, &env).await } else { None };
-    let cookie = guarded(|| note(&asked, &response, keys, setup, &env, &ctx)).flatten();
-    if !told && cookie.is_none() {
-        return Ok(response);
+    let told = {
+        let headers = Answered(response.headers());
+        HEADERS.iter().any(|name| headers.get(name).is_some())
+    };
+    let Some(visiting) = visiting else {
+        return if told { changed(&response, Kept::AsItWas, None) } else { Ok(response) };
+    };
+    let (said, topic) = guarded(|| said(&response, &visiting)).unwrap_or((Said::Nothing, None));
+    let keys = if told { visiting.signing_keys().await } else { None };
+    let cookie = guarded(|| note(asked, &response, (said.clone(), topic), keys, &visiting, ctx)).flatten();
+    let viewed = if may_change { look_through(asked, &response, said, &visiting).await } else { None };
+    match viewed {
+        Some(Err(error)) => {
+            console_error!("the page broke off: {error:?}");
+            answer::write(Problem::BadGateway.reply(), asked)
+        }
+        Some(Ok((page, Kept::AsItWas))) if !told && cookie.is_none() => Ok(page),
+        Some(Ok((page, kept))) => changed(&page, kept, cookie),
+        None if told || cookie.is_some() => changed(&response, Kept::AsItWas, cookie),
+        None => Ok(response),
     }
-    rewritten(&response, cookie)
+}
+
+/// Fetches a page. Of one that came in pieces the whole is fetched: in a piece no block can be told.
+async fn fetch_page(asked: &Asked, origin: &Origin) -> std::result::Result<web_sys::Response, String> {
+    let response = forward(asked, origin, false).await?;
+    match Look::of(&asked.method, response.status(), &Answered(response.headers())) {
+        Look::Piece => forward(asked, origin, true).await,
+        _ => Ok(response),
+    }
 }
 
 /// Runs what must not break a page: a panic is told in the log, and nothing came of it.
@@ -68,25 +115,63 @@ fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| console_error!("presence panicked; the page was served")).ok()
 }
 
-/// Has the site's keys fetched while the origin is at work, if they are not at hand.
-fn warm_up(asked: &Asked, setup: &Rc<Setup>, env: &Env, ctx: &Context) {
-    let Some((config, site)) = known(asked, setup) else { return };
-    if keys::at_hand(config, &site).is_none() {
-        let (setup, env) = (setup.clone(), env.clone());
-        ctx.wait_until(async move {
-            if let Ok(config) = setup.config() {
-                let _ = keys::get(config, &site, &env, super::calls::PATIENCE).await;
-            }
-        });
+/// Finds out who asks, as far as that is at hand, and has the rest fetched while the origin is at work.
+fn visit(asked: &Asked, setup: &Rc<Setup>, env: &Env, ctx: &Context) -> Option<Visiting> {
+    let config = setup.config().map_err(|problem| console_error!("presence is off: {problem:?}")).ok()?;
+    let site = asked.site(config).ok()?;
+    let asker = Rc::new(asked.asker(site.clone(), config));
+    let at_hand = keys::at_hand(config, &site).and_then(|keys| Some((who::at_hand(&asker, &keys)?, keys)));
+    let identity = match at_hand {
+        Some((known, keys)) => futures_util::future::ready(Some((keys, known))).boxed_local().shared(),
+        None => {
+            let (setup, site, asker, env) = (setup.clone(), site.clone(), asker.clone(), env.clone());
+            let identity = async move {
+                let config = setup.config().ok()?;
+                let keys = keys::get(config, &site, &env, calls::PATIENCE).await;
+                let keys = keys.map_err(|error| console_error!("a visit was not recorded: {error}")).ok()?;
+                let known = who::look_up(&asker, &keys, None, &env).await.unwrap_or_default();
+                Some((keys, known))
+            };
+            let identity = identity.boxed_local().shared();
+            let to_the_end = identity.clone();
+            ctx.wait_until(async move {
+                to_the_end.await;
+            });
+            identity
+        }
+    };
+    Some(Visiting { setup: setup.clone(), site, asker, identity, env: env.clone() })
+}
+
+impl Visiting {
+    async fn signing_keys(&self) -> Option<Rc<Keys>> {
+        keys::get(self.setup.config().ok()?, &self.site, &self.env, KEY_PATIENCE).await.ok()
+    }
+
+    /// Who they are, if that is known by now: all of it, or for a visitor whom the origin has named their signed cookie.
+    fn identity_now(&self, keys: Option<Rc<Keys>>, named: bool) -> Identity {
+        if let Some(identity) = self.identity.peek() {
+            return identity.clone();
+        }
+        let keys = keys.filter(|_| named)?;
+        let known = self.asker.signed(&keys, clock::now()).map(Known::Signed);
+        Some((keys, known))
+    }
+
+    fn visitor<'a>(&'a self, config: &Config, keys: &'a Keys, known: Option<&'a Known>) -> Visitor<'a> {
+        Visitor { asker: &self.asker, known, keys, now: clock::now(), window: config.window() }
     }
 }
 
-fn known<'a>(asked: &Asked, setup: &'a Setup) -> Option<(&'a Config, SiteName)> {
-    let config = setup.config().map_err(|problem| console_error!("presence is off: {problem:?}")).ok()?;
-    Some((config, asked.site(config).ok()?))
+/// What the origin says of the visitor and of the page.
+fn said(response: &web_sys::Response, visiting: &Visiting) -> (Said, Option<Topic>) {
+    match visiting.setup.config() {
+        Ok(config) if config.trust_origin_headers => read(response.status(), &Answered(response.headers())),
+        _ => (Said::Nothing, None),
+    }
 }
 
-async fn forward(asked: &Asked, origin: &Origin) -> std::result::Result<web_sys::Response, String> {
+async fn forward(asked: &Asked, origin: &Origin, whole: bool) -> std::result::Result<web_sys::Response, String> {
     let text = |error: wasm_bindgen::JsValue| format!("{error:?}");
     let sent_by_client = HEADERS.iter().any(|name| asked.get(name).is_some());
     let request = match origin {
@@ -99,13 +184,17 @@ async fn forward(asked: &Asked, origin: &Origin) -> std::result::Result<web_sys:
             headers.set("x-forwarded-proto", if asked.secure { "https" } else { "http" }).map_err(text)?;
             request
         }
-        _ if sent_by_client => web_sys::Request::new_with_request(&asked.raw).map_err(text)?,
+        _ if sent_by_client || whole => web_sys::Request::new_with_request(&asked.raw).map_err(text)?,
         _ => Clone::clone(&asked.raw),
     };
     if sent_by_client {
         for name in HEADERS {
             request.headers().delete(name).map_err(text)?;
         }
+    }
+    if whole {
+        request.headers().delete("range").map_err(text)?;
+        request.headers().delete("if-range").map_err(text)?;
     }
     let global: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
     let response = JsFuture::from(global.fetch_with_request(&request)).await.map_err(text)?;
@@ -123,65 +212,51 @@ fn demo(asked: &Asked, base_path: &str) -> Reply {
     }
 }
 
-async fn signing_keys(asked: &Asked, setup: &Setup, env: &Env) -> Option<Rc<Keys>> {
-    let (config, site) = known(asked, setup)?;
-    keys::get(config, &site, env, KEY_PATIENCE).await.ok()
-}
-
 /// Looks at who was answered, records them, and says what becomes of the cookie.
 fn note(
     asked: &Asked,
     response: &web_sys::Response,
+    (said, topic): (Said, Option<Topic>),
     keys: Option<Rc<Keys>>,
-    setup: &Rc<Setup>,
-    env: &Env,
+    visiting: &Rc<Visiting>,
     ctx: &Context,
 ) -> Option<String> {
     #[cfg(feature = "test-hooks")]
     super::hooks::maybe_panic("panic-worker");
-    let (config, site) = known(asked, setup)?;
+    let config = visiting.setup.config().ok()?;
     let request = PageRequest::of(asked);
     if request == PageRequest::Ahead {
         return None;
     }
-    let headers = Answered(response.headers());
-    let (said, topic) =
-        if config.trust_origin_headers { read(response.status(), &headers) } else { (Said::Nothing, None) };
     // A redirect is no place: the visitor is already on the way to another.
     let redirected = (300..400).contains(&response.status()) && response.status() != 304;
     let document = request == PageRequest::Document && !redirected;
     let place = document.then(|| place_of_request(&asked.path, topic)).flatten();
     let seen = Seen { place, ..Seen::default() };
-    let asker = asked.asker(site.clone());
-    if let Some(keys) = keys.or_else(|| keys::at_hand(config, &site)) {
-        let visitor = Visitor { asker: &asker, keys: &keys, now: clock::now(), window: config.window() };
-        let visit = visitor.page(said, seen);
-        recording::record(visit.signals, &site, config, env, ctx);
+    if let Some((keys, known)) = visiting.identity_now(keys, said != Said::Nothing) {
+        let visit = visiting.visitor(config, &keys, known.as_ref()).page(said, seen);
+        recording::record(visit.signals, &visiting.site, config, &visiting.env, ctx);
         return match visit.cookie? {
             // A shared cache would give what is done to one visitor's cookie to the next.
-            _ if is_shared(&headers) => None,
+            _ if is_shared(&Answered(response.headers())) => None,
             CookieChange::Keep(token) => Some(cookies::keep(&token, asked.secure, COOKIE_LIFE.0)),
             CookieChange::Clear => Some(cookies::clear(asked.secure)),
         };
     }
-    // The keys are on their way: the page goes out, and the visitor is recorded when they are there.
-    let (setup, env, later) = (setup.clone(), env.clone(), Later(wasm_bindgen::JsValue::from(ctx.as_ref())));
+    // Who they are is on its way: the page goes out, and the visitor is recorded when it is known.
+    let (visiting, later) = (visiting.clone(), Later(JsValue::from(ctx.as_ref())));
     ctx.wait_until(async move {
-        let Ok(config) = setup.config() else { return };
-        match keys::get(config, &site, &env, super::calls::PATIENCE).await {
-            Ok(keys) => {
-                let visitor = Visitor { asker: &asker, keys: &keys, now: clock::now(), window: config.window() };
-                let visit = visitor.page(said, seen);
-                recording::record(visit.signals, &site, config, &env, &later.context());
-            }
-            Err(error) => console_error!("a visit was not recorded: {error}"),
-        }
+        let (Ok(config), Some((keys, known))) = (visiting.setup.config(), visiting.identity.clone().await) else {
+            return;
+        };
+        let visit = visiting.visitor(config, &keys, known.as_ref()).page(said, seen);
+        recording::record(visit.signals, &visiting.site, config, &visiting.env, &later.context());
     });
     None
 }
 
 /// A context for work that outlives the request's own handle.
-struct Later(wasm_bindgen::JsValue);
+struct Later(JsValue);
 
 impl Later {
     fn context(&self) -> Context {
@@ -189,15 +264,109 @@ impl Later {
     }
 }
 
-/// The same answer without what is between the origin and us, and with our cookie. Its body is not touched.
-fn rewritten(response: &web_sys::Response, cookie: Option<String>) -> Result<web_sys::Response> {
+/// The page as this visitor gets it, where that is not as it came: with the blocks that are for them, and with the
+/// widget's script.
+async fn look_through(
+    asked: &Asked,
+    response: &web_sys::Response,
+    said: Said,
+    visiting: &Rc<Visiting>,
+) -> Option<std::result::Result<(web_sys::Response, Kept), JsValue>> {
+    let config = visiting.setup.config().ok()?;
+    let headers = Answered(response.headers());
+    let script = (config.inject_widget && PageRequest::of(asked) == PageRequest::Document)
+        .then(|| format!("{}/widget.js", config.base_path));
+    let (shared, named) = (is_shared(&headers), matches!(said, Said::User(_)));
+    let viewer = || match shared {
+        // What any cache may keep is written for nobody in particular.
+        true => html::known(Rc::default()),
+        false => viewer(said, visiting.clone()),
+    };
+    let rewriting = |script: Option<String>| match script {
+        Some(script) => html::Rewriting::new().with_script(&script),
+        None => Ok(html::Rewriting::new()),
+    };
+    match Look::of(&asked.method, response.status(), &headers) {
+        Look::None | Look::Piece => None,
+        Look::Whole => {
+            let page = async {
+                let body = html::body(response).await?;
+                let whole = with_body(response, &body)?;
+                match (html::has_blocks(&body), script) {
+                    (false, None) => Ok((whole, Kept::AsItWas)),
+                    (false, script) => Ok((rewriting(script)?.of(&whole)?, Kept::AsItWas)),
+                    (true, script) => {
+                        let viewer = viewer();
+                        viewer.clone().await;
+                        let page = rewriting(script)?.with_blocks(viewer)?.of(&whole)?;
+                        Ok((page, if shared { Kept::AsItWas } else { Kept::ByNobody }))
+                    }
+                }
+            };
+            Some(page.await)
+        }
+        Look::Streaming => {
+            // Whether there are blocks is seen only when the headers have gone.
+            let kept = match shared {
+                true => Kept::AsItWas,
+                false if visiting.asker.has_credentials() || named => Kept::ByNobody,
+                false => Kept::WithoutTag,
+            };
+            let page = || Ok((rewriting(script)?.with_blocks(viewer())?.of(response)?, kept));
+            Some(page())
+        }
+    }
+}
+
+/// Who looks at a page: whom the origin has named, or whoever the request shows.
+fn viewer(said: Said, visiting: Rc<Visiting>) -> html::Viewer {
+    let standing = async move {
+        let user = match said {
+            Said::User(user) => Some(user),
+            Said::Nobody => None,
+            Said::Nothing => visiting.identity.clone().await.and_then(|(_, known)| Some(known?.user().clone())),
+        };
+        Rc::new(who::standing_of(user, &visiting.site, &visiting.env).await)
+    };
+    standing.boxed_local().shared()
+}
+
+/// By whom a page may be kept that was changed for a visitor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// As the origin says.
+    AsItWas,
+    /// As the origin says, but it cannot be asked whether it is still the same: to the origin it is, though not to
+    /// another visitor.
+    WithoutTag,
+    /// By nobody: the next who looks may be another visitor of the same browser.
+    ByNobody,
+}
+
+/// An answer with another body.
+fn with_body(response: &web_sys::Response, body: &Uint8Array) -> std::result::Result<web_sys::Response, JsValue> {
     let init: &web_sys::ResponseInit = response.unchecked_ref();
-    let rewritten = web_sys::Response::new_with_opt_readable_stream_and_init(response.body().as_ref(), init)?;
+    web_sys::Response::new_with_opt_buffer_source_and_init(Some(body), init)
+}
+
+/// The same answer without what is between the origin and us, and with our cookie. Its body is not touched.
+fn changed(response: &web_sys::Response, kept: Kept, cookie: Option<String>) -> Result<web_sys::Response> {
+    let init: &web_sys::ResponseInit = response.unchecked_ref();
+    let changed = web_sys::Response::new_with_opt_readable_stream_and_init(response.body().as_ref(), init)?;
+    let headers = changed.headers();
     for name in HEADERS {
-        rewritten.headers().delete(name)?;
+        headers.delete(name)?;
+    }
+    if kept != Kept::AsItWas {
+        headers.delete("etag")?;
+        headers.delete("last-modified")?;
+    }
+    let control = headers.get("cache-control")?.unwrap_or_default().to_ascii_lowercase();
+    if kept == Kept::ByNobody && !control.contains("no-store") {
+        headers.set("cache-control", "private, no-cache")?;
     }
     if let Some(cookie) = cookie {
-        rewritten.headers().append("set-cookie", &cookie)?;
+        headers.append("set-cookie", &cookie)?;
     }
-    Ok(rewritten)
+    Ok(changed)
 }

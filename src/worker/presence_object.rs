@@ -8,71 +8,83 @@
 //! panic it is built anew from the rows, which are the truth.
 
 use super::clock;
+use super::object::{Store, Table, blob, call, integer};
 use crate::config::Config;
 use crate::http::conditions::tag_of;
-use crate::http::route::Query;
-use crate::presence::id::UserId;
-use crate::presence::member::Departure;
+use crate::identity::access::Scope;
+use crate::presence::id::{Topic, UserId};
+use crate::presence::member::{Departure, MemberKey, Viewed};
 use crate::presence::record;
+use crate::presence::site::erasing::topic_of;
 use crate::presence::site::{Outcome, Site};
-use crate::protocol::call::{self, Answer, Call};
-use crate::protocol::{About, answer, still_kept};
-use std::cell::{Cell, RefCell};
+use crate::presence::time::Timestamp;
+use crate::protocol::call::{Answer, Call, write};
+use crate::protocol::query::Query;
+use crate::protocol::{About, Kept, answer, still_kept};
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 use worker::{
-    DurableObject, Env, Error, Request, Response, Result, SqlStorage, SqlStorageValue, State, WebSocket,
-    WebSocketIncomingMessage, console_error, durable_object,
+    DurableObject, Env, Error, Request, Response, Result, SqlStorageValue, State, console_error, durable_object,
 };
 
-/// How often what nobody needs any more is swept out of storage.
-const SWEEP: Duration = Duration::from_secs(86_400);
+/// The most viewers of a topic that are told apart: of more, those seen last.
+const MAX_VIEWERS: i64 = 10_000;
 
-const SCHEMA: [&str; 3] = [
+const TABLES: [Table; 4] = [
     // One row a batch, written over when its time has passed.
-    "CREATE TABLE IF NOT EXISTS ring (slot INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    ("ring", "(slot INTEGER PRIMARY KEY, data BLOB NOT NULL)"),
     // One row a user who went; without a rowid, as an index of its own would be billed as a second row.
-    "CREATE TABLE IF NOT EXISTS last_seen (user TEXT PRIMARY KEY, at INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    ("last_seen", "(user TEXT PRIMARY KEY, at INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID"),
+    // One row a viewer of a topic.
+    (
+        "viewers",
+        "(topic TEXT, viewer TEXT, at INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (topic, viewer)) WITHOUT ROWID",
+    ),
+    ("kept", "(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"),
 ];
 
 /// One site's presence.
-#[durable_object]
+#[durable_object(alarm)]
 pub struct PresenceObject {
-    state: State,
+    store: Store,
     config: std::result::Result<Config, String>,
     site: AssertUnwindSafe<RefCell<Option<Site>>>,
-    sweeping: AssertUnwindSafe<Cell<bool>>,
 }
 
 impl DurableObject for PresenceObject {
     fn new(state: State, env: Env) -> Self {
         let setup = super::setup::Setup::of(&env);
         let config = setup.config().cloned().map_err(|problem| format!("{problem:?}"));
-        Self { state, config, site: AssertUnwindSafe(RefCell::new(None)), sweeping: AssertUnwindSafe(Cell::new(false)) }
+        Self { store: Store::new(state, &TABLES), config, site: AssertUnwindSafe(RefCell::new(None)) }
     }
 
-    async fn fetch(&self, mut request: Request) -> Result<Response> {
+    async fn fetch(&self, request: Request) -> Result<Response> {
         #[cfg(feature = "test-hooks")]
-        self.heed(&request).await?;
-        let call = call::read(&request.bytes().await?).map_err(|error| Error::RustError(error.to_string()))?;
-        let answer = match call {
+        super::object::heed(&request, "object").await?;
+        let answer = match call(request).await? {
             Call::Apply(reports) => {
-                self.with_site(|object, site| object.store(site.apply(clock::now(), reports)))?;
-                self.see_to_sweeping().await;
-                call::write(&())
+                self.with_site(|object, site| object.keep(site.apply(clock::now(), reports)))?;
+                self.store.see_to_sweeping().await;
+                write(&())
             }
-            Call::Read(query, name) => {
+            Call::Read(query, scope, name) => {
                 let config = self.config()?;
-                call::write(&self.with_site(|object, site| {
+                write(&self.with_site(|object, site| {
                     let outcome = site.advance(clock::now());
-                    object.store(outcome)?;
+                    object.keep(outcome)?;
                     let about = About { site: &name, online_timeout: config.online_timeout };
-                    let body = answer(&query, site, &about, |user| object.departed(user));
-                    Ok(Answer { tag: tag(&query, site, config, &body), total: site.counts().total, body })
+                    let body = answer(&query, scope, site, &about, object);
+                    let hidden = !scope.invisible && site.invisible() > 0;
+                    let tag = tag(&query, scope, site, config, &body);
+                    Ok(Answer { tag, total: site.counts().total, hidden, body })
                 })?)
             }
-            Call::Secret => call::write(&self.secret()?),
+            Call::Secret => write(&self.secret()?),
+            Call::Erase(user) => {
+                self.with_site(|object, site| object.erase(site, &user))?;
+                self.store.scrub().await?;
+                write(&())
+            }
         };
         Response::from_bytes(answer)
     }
@@ -80,43 +92,26 @@ impl DurableObject for PresenceObject {
     async fn alarm(&self) -> Result<Response> {
         let config = self.config()?;
         let online = self.with_site(|object, site| {
-            let now = clock::now();
-            object.store(site.advance(now))?;
-            let before = now.minus(config.last_seen_timeout);
-            let sql = object.sql();
-            sql.exec("DELETE FROM last_seen WHERE at < ?", vec![SqlStorageValue::Integer(before.as_millis())])?;
+            let (now, store) = (clock::now(), &object.store);
+            object.keep(site.advance(now))?;
+            let before = now.minus(config.last_seen_timeout).as_millis();
+            store.run("DELETE FROM last_seen WHERE at < ?", vec![before.into()])?;
+            store.run("DELETE FROM viewers WHERE at < ?", vec![before.into()])?;
             let (slots, writes) = site.sweep();
             for slot in slots {
-                sql.exec("DELETE FROM ring WHERE slot = ?", vec![slot.into()])?;
+                store.run("DELETE FROM ring WHERE slot = ?", vec![slot.into()])?;
             }
-            object.store(Outcome { writes: writes.into_iter().collect(), departures: Vec::new() })?;
+            object.keep(Outcome { writes: writes.into_iter().collect(), ..Outcome::default() })?;
             Ok(site.counts().total + site.counts().bots > 0)
         })?;
-        self.sweeping.set(false);
-        if online || self.sql().exec("SELECT 1 FROM last_seen LIMIT 1", None)?.raw().next().is_some() {
-            self.see_to_sweeping().await;
-        }
+        let any = |table: &str| self.store.first(&format!("SELECT 1 FROM {table} LIMIT 1"), Vec::new());
+        let more = online || any("last_seen")?.is_some() || any("viewers")?.is_some();
+        self.store.swept(more).await;
         Response::empty()
-    }
-
-    async fn websocket_message(&self, _: WebSocket, _: WebSocketIncomingMessage) -> Result<()> {
-        Ok(())
-    }
-
-    async fn websocket_close(&self, _: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
-        Ok(())
-    }
-
-    async fn websocket_error(&self, _: WebSocket, _: Error) -> Result<()> {
-        Ok(())
     }
 }
 
 impl PresenceObject {
-    fn sql(&self) -> SqlStorage {
-        self.state.storage().sql()
-    }
-
     fn config(&self) -> Result<&Config> {
         self.config.as_ref().map_err(|error| Error::RustError(error.clone()))
     }
@@ -137,41 +132,43 @@ impl PresenceObject {
     }
 
     fn load(&self) -> Result<Site> {
-        let sql = self.sql();
-        for statement in SCHEMA {
-            sql.exec(statement, None)?;
-        }
-        let mut rows = Vec::new();
-        for row in sql.exec("SELECT slot, data FROM ring", None)?.raw() {
-            let mut row = row?.into_iter();
-            if let (Some(SqlStorageValue::Integer(slot)), Some(SqlStorageValue::Blob(data))) = (row.next(), row.next())
-            {
-                rows.push((slot, data));
-            }
-        }
+        let rows = self.store.rows("SELECT slot, data FROM ring", Vec::new())?.into_iter().filter_map(|row| {
+            let mut row = row.into_iter();
+            Some((integer(row.next())?, blob(row.next())?))
+        });
         let (site, outcome, unreadable) = Site::restore(self.config()?.window(), rows, clock::now());
         if unreadable > 0 {
             console_error!("{unreadable} stored batches cannot be read and were left out");
         }
-        self.store(outcome)?;
+        self.keep(outcome)?;
         Ok(site)
     }
 
     /// Writes down what came of a batch, all of it in one transaction.
-    fn store(&self, outcome: Outcome) -> Result<()> {
-        let sql = self.sql();
+    fn keep(&self, outcome: Outcome) -> Result<()> {
         for departure in &outcome.departures {
-            sql.exec(
+            self.store.run(
                 "INSERT INTO last_seen VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE SET at = excluded.at, data = excluded.data WHERE excluded.at > at",
                 vec![
                     departure.user.as_str().into(),
-                    SqlStorageValue::Integer(departure.last_seen.as_millis()),
+                    departure.last_seen.as_millis().into(),
                     record::encode(departure).into(),
                 ],
             )?;
         }
+        for view in &outcome.views {
+            self.store.run(
+                "INSERT INTO viewers VALUES (?, ?, ?, ?) ON CONFLICT (topic, viewer) DO UPDATE SET at = excluded.at, data = excluded.data WHERE excluded.at > at",
+                vec![
+                    view.topic.as_str().into(),
+                    viewer(&view.viewer).into(),
+                    view.at.as_millis().into(),
+                    record::encode(view).into(),
+                ],
+            )?;
+        }
         for write in outcome.writes {
-            sql.exec(
+            self.store.run(
                 "INSERT INTO ring VALUES (?, ?) ON CONFLICT (slot) DO UPDATE SET data = excluded.data",
                 vec![write.slot.into(), write.data.into()],
             )?;
@@ -179,79 +176,92 @@ impl PresenceObject {
         Ok(())
     }
 
-    /// The one value that a query finds, if it finds any. (`SqlCursor::one` hangs where there is none.)
-    fn blob(&self, query: &str, bindings: Vec<SqlStorageValue>) -> Result<Option<Vec<u8>>> {
-        let Some(row) = self.sql().exec(query, bindings)?.raw().next() else { return Ok(None) };
-        match row?.into_iter().next() {
-            Some(SqlStorageValue::Blob(data)) => Ok(Some(data)),
-            _ => Ok(None),
+    /// The secret that is kept for this site; 256 random bits the first time.
+    fn secret(&self) -> Result<Vec<u8>> {
+        if let Some(secret) = self.store.blob("SELECT value FROM kept WHERE name = 'secret'", Vec::new())? {
+            return Ok(secret);
         }
+        let mut secret = vec![0; 32];
+        getrandom::fill(&mut secret).map_err(|error| Error::RustError(error.to_string()))?;
+        self.store.run("INSERT INTO kept VALUES ('secret', ?)", vec![secret.clone().into()])?;
+        Ok(secret)
     }
 
-    /// What is kept of a user who is not online.
+    fn erase(&self, site: &mut Site, user: &UserId) -> Result<()> {
+        self.keep(site.advance(clock::now()))?;
+        let outcome = site.erase(user);
+        self.store.run("DELETE FROM ring", Vec::new())?;
+        self.keep(outcome)?;
+        let id = || user.as_str().into();
+        self.store.run("DELETE FROM last_seen WHERE user = ?", vec![id()])?;
+        let key = viewer(&MemberKey::User(user.clone()));
+        self.store.run("DELETE FROM viewers WHERE viewer = ?", vec![key.into()])?;
+        let Some(topic) = topic_of(user) else { return Ok(()) };
+        self.store.run("DELETE FROM viewers WHERE topic = ?", vec![topic.as_str().into()])?;
+        // Somebody else may have looked at a page about them last.
+        let query = "SELECT data FROM last_seen WHERE instr(data, ?) > 0";
+        for row in self.store.rows(query, vec![topic.as_str().as_bytes().to_vec().into()])? {
+            let Some(data) = blob(row.into_iter().next()) else { continue };
+            let Ok(mut departure) = record::decode::<Departure>(&data) else { continue };
+            if let Some(place) = departure.place.as_mut().filter(|place| place.topic.as_ref() == Some(&topic)) {
+                place.topic = None;
+            }
+            let bindings = vec![record::encode(&departure).into(), departure.user.as_str().into()];
+            self.store.run("UPDATE last_seen SET data = ? WHERE user = ?", bindings)?;
+        }
+        Ok(())
+    }
+
+    fn since(&self) -> Result<Timestamp> {
+        Ok(clock::now().minus(self.config()?.last_seen_timeout))
+    }
+}
+
+impl Kept for PresenceObject {
     fn departed(&self, user: &UserId) -> Option<Departure> {
-        let data = self.blob("SELECT data FROM last_seen WHERE user = ?", vec![user.as_str().into()]).ok()??;
+        let data = self.store.blob("SELECT data FROM last_seen WHERE user = ?", vec![user.as_str().into()]).ok()??;
         let departure: Departure = record::decode(&data).ok()?;
         let timeout = self.config().ok()?.last_seen_timeout;
         still_kept(departure.last_seen, clock::now(), timeout).then_some(departure)
     }
 
-    /// The secret that is kept for this site; 256 random bits the first time.
-    fn secret(&self) -> Result<Vec<u8>> {
-        let sql = self.sql();
-        for statement in SCHEMA {
-            sql.exec(statement, None)?;
-        }
-        if let Some(secret) = self.blob("SELECT value FROM kept WHERE name = 'secret'", Vec::new())? {
-            return Ok(secret);
-        }
-        let mut secret = vec![0; 32];
-        getrandom::fill(&mut secret).map_err(|error| Error::RustError(error.to_string()))?;
-        sql.exec("INSERT INTO kept VALUES ('secret', ?)", vec![secret.clone().into()])?;
-        Ok(secret)
+    fn departures(&self, limit: usize) -> Vec<Departure> {
+        let query = "SELECT data FROM last_seen WHERE at >= ? ORDER BY at DESC LIMIT ?";
+        let Ok(since) = self.since() else { return Vec::new() };
+        let rows = self.store.rows(query, vec![since.as_millis().into(), SqlStorageValue::Integer(limit as i64)]);
+        rows.unwrap_or_default()
+            .into_iter()
+            .filter_map(|row| record::decode(&blob(row.into_iter().next())?).ok())
+            .collect()
     }
 
-    /// Sees to it that there is an alarm for the next sweep, while there is anything to sweep.
-    async fn see_to_sweeping(&self) {
-        if self.sweeping.get() {
-            return;
-        }
-        let storage = self.state.storage();
-        let set = match storage.get_alarm().await {
-            Ok(None) => storage.set_alarm(SWEEP).await,
-            Ok(Some(_)) => Ok(()),
-            Err(error) => Err(error),
-        };
-        // What was reported is stored already, so this is no reason to refuse it; the next batch tries again.
-        match set {
-            Ok(()) => self.sweeping.set(true),
-            Err(error) => console_error!("no sweep could be scheduled: {error}"),
-        }
+    fn viewed(&self, topic: &Topic) -> Vec<Viewed> {
+        let query = "SELECT data FROM viewers WHERE topic = ? AND at >= ? ORDER BY at DESC LIMIT ?";
+        let Ok(since) = self.since() else { return Vec::new() };
+        let bindings = vec![topic.as_str().into(), since.as_millis().into(), MAX_VIEWERS.into()];
+        let rows = self.store.rows(query, bindings).unwrap_or_default();
+        rows.into_iter().filter_map(|row| record::decode(&blob(row.into_iter().next())?).ok()).collect()
     }
+}
 
-    #[cfg(feature = "test-hooks")]
-    async fn heed(&self, request: &Request) -> Result<()> {
-        use super::hooks;
-        let header = |name| request.headers().get(name).ok().flatten();
-        hooks::set(header(hooks::NOW), header(hooks::FAULT));
-        hooks::maybe_panic("panic-object");
-        match hooks::fault().as_str() {
-            "hang-object" => std::future::pending().await,
-            "fail-object" => Err("a failure that a test asked for".into()),
-            _ => Ok(()),
-        }
+/// What a viewer is kept by: of two kinds, and an id may look like anything.
+fn viewer(key: &MemberKey) -> String {
+    match key {
+        MemberKey::User(user) => format!("u{}", user.as_str()),
+        MemberKey::Guest(key) | MemberKey::Bot(key) => key.to_string(),
     }
 }
 
 /// What changes whenever an answer says something else: times of answering do not count, settings do.
-fn tag(query: &Query, site: &Site, config: &Config, body: &[u8]) -> String {
+fn tag(query: &Query, scope: Scope, site: &Site, config: &Config, body: &[u8]) -> String {
     let timeout = config.online_timeout.0;
+    let told = format!("{timeout:x}-{}{}", u8::from(scope.locations), u8::from(scope.invisible));
     match query {
-        Query::Online { .. } => format!("{:x}-{timeout:x}", site.version()),
+        Query::Online { .. } => format!("{:x}-{told}", site.version()),
         Query::Counts => {
             let counts = site.counts();
-            format!("{:x}-{:x}-{:x}-{timeout:x}", counts.users, counts.guests, counts.bots)
+            format!("{:x}-{:x}-{:x}-{told}", counts.users, counts.guests, counts.bots)
         }
-        Query::User(_) | Query::Users(_) | Query::Pages(_) => tag_of(body),
+        Query::User(_) | Query::Users(_) | Query::Pages(_) | Query::Viewers(..) | Query::Arrivals(_) => tag_of(body),
     }
 }

@@ -2,12 +2,12 @@
 
 use super::keys::{self, MAX_SITES};
 use super::request::Asked;
-use super::{answers, calls, clock};
+use super::{answers, calls, clock, who};
 use crate::config::Config;
 use crate::http::problem::Problem;
 use crate::http::report::Seen;
 use crate::identity::visit::Visitor;
-use crate::presence::id::{SiteName, TabId};
+use crate::presence::id::{SiteName, TabId, UserId};
 use crate::presence::member::Signal;
 use crate::presence::recorder::Recorder;
 use crate::presence::time::Millis;
@@ -37,7 +37,7 @@ pub async fn leave(
     env: &Env,
     ctx: &Context,
 ) -> Result<(), Problem> {
-    record_as(asked, config, env, ctx, |visitor| visitor.leave(tab)).await
+    record_as(asked, config, env, ctx, |visitor| vec![visitor.leave(tab)]).await
 }
 
 async fn record_as(
@@ -45,16 +45,19 @@ async fn record_as(
     config: &Config,
     env: &Env,
     ctx: &Context,
-    signal: impl FnOnce(&Visitor<'_>) -> Signal,
+    signals: impl FnOnce(&Visitor<'_>) -> Vec<Signal>,
 ) -> Result<(), Problem> {
     let site = asked.site(config)?;
     let keys = keys::get(config, &site, env, calls::PATIENCE).await.map_err(|error| {
         console_error!("no keys: {error}");
         Problem::Unavailable
     })?;
-    let asker = asked.asker(site.clone());
-    let visitor = Visitor { asker: &asker, keys: &keys, now: clock::now(), window: config.window() };
-    record(vec![signal(&visitor)], &site, config, env, ctx);
+    let asker = asked.asker(site.clone(), config);
+    // Who cannot be looked up is a guest.
+    let known = who::look_up(&asker, &keys, None, env).await.unwrap_or_default();
+    let (now, window) = (clock::now(), config.window());
+    let visitor = Visitor { asker: &asker, known: known.as_ref(), keys: &keys, now, window };
+    record(signals(&visitor), &site, config, env, ctx);
     Ok(())
 }
 
@@ -88,6 +91,12 @@ pub async fn send_news(site: &SiteName, env: &Env, ctx: &Context) {
     let _ = JsFuture::from(sending).await;
 }
 
+/// Forgets a user, and what of theirs was still to be sent.
+pub fn forget(site: &SiteName, user: &UserId) {
+    RECORDERS
+        .with_borrow_mut(|recorders| recorders.get_mut(site).into_iter().for_each(|recorder| recorder.erase(user)));
+}
+
 async fn send_in(hold: Millis, site: SiteName, env: Env) {
     Delay::from(Duration::from_millis(u64::from(hold.0))).await;
     for attempt in 1..=3 {
@@ -108,7 +117,7 @@ async fn send(site: &SiteName, env: &Env) -> bool {
     }
     let sent = clock::now();
     let call = Call::Apply(batch);
-    let error = match calls::ask::<()>(env, site, &call, calls::PATIENCE).await {
+    let error = match calls::ask::<()>(env, calls::Object::Presence(site), &call, calls::PATIENCE).await {
         Ok(()) => {
             answers::forget(site);
             return true;

@@ -72,8 +72,8 @@ impl Asked {
     }
 
     /// What it says of its sender.
-    pub fn asker(&self, site: SiteName) -> Asker {
-        Asker::of(self, site, self.secure)
+    pub fn asker(&self, site: SiteName, config: &Config) -> Asker {
+        Asker::of(self, site, self.secure, &config.cookie_names)
     }
 
     /// The body, of at most `limit` bytes.

@@ -137,9 +137,16 @@ const config :Workerd.Config = (
 const worker :Workerd.Worker = (
   modules = [(name = "index.js", esModule = embed "index.js"), (name = "./index_bg.wasm", wasm = embed "index_bg.wasm")],
   compatibilityDate = "2026-10-01",
-  durableObjectNamespaces = [(className = "PresenceObject", uniqueKey = "presence", enableSql = true)],
+  durableObjectNamespaces = [
+    (className = "PresenceObject", uniqueKey = "presence", enableSql = true),
+    (className = "LoginObject", uniqueKey = "logins", enableSql = true),
+    (className = "AccountObject", uniqueKey = "accounts", enableSql = true),
+  ],
   durableObjectStorage = (localDisk = "disk"),
-  bindings = [(name = "PRESENCE", durableObjectNamespace = "PresenceObject")${vars.join("")}],
+  bindings = [
+    (name = "PRESENCE", durableObjectNamespace = "PresenceObject"),
+    (name = "LOGINS", durableObjectNamespace = "LoginObject"),
+    (name = "ACCOUNTS", durableObjectNamespace = "AccountObject")${vars.join("")}],
 );
 `;
   }

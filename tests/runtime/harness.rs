@@ -88,9 +88,16 @@ const config :Workerd.Config = (
 const worker :Workerd.Worker = (
   modules = [(name = "index.js", esModule = embed "index.js"), (name = "./index_bg.wasm", wasm = embed "index_bg.wasm")],
   compatibilityDate = "2026-10-01",
-  durableObjectNamespaces = [(className = "PresenceObject", uniqueKey = "presence", enableSql = true)],
+  durableObjectNamespaces = [
+    (className = "PresenceObject", uniqueKey = "presence", enableSql = true),
+    (className = "LoginObject", uniqueKey = "logins", enableSql = true),
+    (className = "AccountObject", uniqueKey = "accounts", enableSql = true),
+  ],
   durableObjectStorage = (localDisk = "disk"), {outbound}
-  bindings = [(name = "PRESENCE", durableObjectNamespace = "PresenceObject"){bindings}],
+  bindings = [
+    (name = "PRESENCE", durableObjectNamespace = "PresenceObject"),
+    (name = "LOGINS", durableObjectNamespace = "LoginObject"),
+    (name = "ACCOUNTS", durableObjectNamespace = "AccountObject"){bindings}],
 );
 "#
         )

@@ -3,12 +3,14 @@
 //! What is stored goes out as [`Write`]s; whoever holds a site writes them down before it answers, and gives them all
 //! back to [`Site::restore`] after a restart. Time never runs backwards here: see [`Site::advance`].
 
+pub mod erasing;
 mod passing;
 mod signals;
 mod stored;
+mod topics;
 
 use crate::presence::id::UserId;
-use crate::presence::member::{Departure, Kind, MemberKey, Place, Profile, Signal, State};
+use crate::presence::member::{Departure, Kind, MemberKey, Place, Profile, Signal, State, Viewed};
 use crate::presence::places::{PageCount, Places};
 use crate::presence::record::Peak;
 use crate::presence::ring::Slot;
@@ -64,6 +66,8 @@ pub struct Outcome {
     pub writes: Vec<Write>,
     /// Users who went, each to be kept in `last_seen` if that is newer than what it holds.
     pub departures: Vec<Departure>,
+    /// Who looked at what and does no longer, each to be kept if that is newer than what is kept.
+    pub views: Vec<Viewed>,
 }
 
 /// A member as it is shown.
@@ -90,8 +94,10 @@ pub struct View<'a> {
 pub struct Filter<'a> {
     /// Only those on this page.
     pub path: Option<&'a str>,
-    /// Only those on a page about this.
+    /// Only those with a page about this.
     pub topic: Option<&'a str>,
+    /// Also those who are invisible, as what they are: users.
+    pub invisible: bool,
 }
 
 struct Leaving {
@@ -118,6 +124,7 @@ pub struct Site {
     version: u64,
     peak: Option<Peak>,
     departures: Vec<Departure>,
+    views: Vec<Viewed>,
     /// How far the clock had come when it was put back since the last row: rows must tell, or a restart would not know.
     rewound_from: Option<Timestamp>,
 }
@@ -141,6 +148,7 @@ impl Site {
             version: 0,
             peak: None,
             departures: Vec::new(),
+            views: Vec::new(),
             rewound_from: None,
         }
     }
@@ -150,6 +158,11 @@ impl Site {
         let users = self.users.len().saturating_sub(self.invisible);
         let guests = self.guests.len() + self.invisible;
         Counts { total: users + guests, users, guests, bots: self.bots.len() }
+    }
+
+    /// How many users are counted as guests.
+    pub fn invisible(&self) -> usize {
+        self.invisible
     }
 
     /// The most that were ever online at once.
@@ -169,7 +182,7 @@ impl Site {
     }
 
     /// Members of a kind, newest first, from just after `after`, at most `limit`; and where the next page begins, if
-    /// there is one. Invisible users are not among them.
+    /// there is one. Invisible users are not among them unless the filter says so.
     pub fn list(
         &self,
         kind: Kind,
@@ -183,7 +196,7 @@ impl Site {
             return (views, next);
         }
         self.roster(kind).newest(after, |member| {
-            if member.invisible() || !self.matches(member, filter) {
+            if (member.invisible() && !filter.invisible) || !self.matches(member, filter) {
                 return true;
             }
             if views.len() == limit {
@@ -197,10 +210,10 @@ impl Site {
         (views, next)
     }
 
-    /// A user who is online and to be seen.
-    pub fn user(&self, id: &UserId) -> Option<View<'_>> {
+    /// A user who is online and to be seen, or who is just online.
+    pub fn user(&self, id: &UserId, invisible: bool) -> Option<View<'_>> {
         let slot = self.users.find(&MemberKey::User(id.clone()))?;
-        self.users.get(slot).filter(|member| !member.invisible()).map(|member| self.view(member))
+        self.users.get(slot).filter(|member| invisible || !member.invisible()).map(|member| self.view(member))
     }
 
     /// Pages with users or guests on them, most first.
@@ -208,23 +221,28 @@ impl Site {
         self.places.pages(limit)
     }
 
-    /// Counts of those whom a filter lets through. Costs as much as there are members.
+    /// Counts of those whom a filter lets through. Costs as much as there are members, where it keeps anybody out.
     pub fn counts_of(&self, filter: &Filter<'_>) -> Counts {
-        let matching = |roster: &Roster| roster.iter().filter(|member| self.matches(member, filter)).count();
-        let hidden = self.users.iter().filter(|member| member.invisible() && self.matches(member, filter)).count();
-        let users = matching(&self.users) - hidden;
-        let guests = matching(&self.guests) + hidden;
-        Counts { total: users + guests, users, guests, bots: matching(&self.bots) }
+        let mut counts = self.counts();
+        let mut invisible = self.invisible;
+        if filter.path.is_some() || filter.topic.is_some() {
+            let matching = |roster: &Roster| roster.iter().filter(|member| self.matches(member, filter)).count();
+            invisible = self.users.iter().filter(|member| member.invisible() && self.matches(member, filter)).count();
+            let (users, guests) = (matching(&self.users) - invisible, matching(&self.guests) + invisible);
+            counts = Counts { total: users + guests, users, guests, bots: matching(&self.bots) };
+        }
+        if filter.invisible {
+            counts.users += invisible;
+            counts.guests -= invisible;
+        }
+        counts
     }
 
     fn matches(&self, member: &Member, filter: &Filter<'_>) -> bool {
-        if filter.path.is_none() && filter.topic.is_none() {
-            return true;
-        }
-        let place = member.place.and_then(|id| self.places.get(id));
-        let path = place.map(|place| place.path.as_str());
-        let topic = place.and_then(|place| place.topic.as_ref()).map(|topic| topic.as_str());
-        filter.path.is_none_or(|wanted| path == Some(wanted)) && filter.topic.is_none_or(|wanted| topic == Some(wanted))
+        let path = |wanted: &str| {
+            member.place.and_then(|id| self.places.get(id)).is_some_and(|place| place.path.as_str() == wanted)
+        };
+        filter.path.is_none_or(path) && filter.topic.is_none_or(|wanted| self.looks_at(member, wanted))
     }
 
     fn view<'a>(&'a self, member: &'a Member) -> View<'a> {

@@ -80,15 +80,21 @@ impl Site {
 
     /// Lets go of all that a member held, and notes a user's departure.
     pub(super) fn depart(&mut self, member: Member) {
-        let place = member.place.and_then(|id| self.places.get(id)).cloned();
-        self.let_go(&member);
-        let MemberKey::User(user) = member.key else { return };
-        let profile = member.profile.map(|profile| *profile).unwrap_or_default();
-        if profile.invisible {
+        self.note_last_views(&member);
+        if member.invisible() {
             self.invisible = self.invisible.saturating_sub(1);
         } else {
-            self.departures.push(Departure { user, last_seen: member.last_seen, profile, place });
+            self.departures.extend(self.departure(&member));
         }
+        self.let_go(&member);
+    }
+
+    /// What is kept of a user who goes, or who hides.
+    pub(super) fn departure(&self, member: &Member) -> Option<Departure> {
+        let MemberKey::User(user) = &member.key else { return None };
+        let place = member.place.and_then(|id| self.places.get(id)).cloned();
+        let profile = member.profile.as_deref().cloned().unwrap_or_default();
+        Some(Departure { user: user.clone(), last_seen: member.last_seen, profile, place, since: member.since })
     }
 
     pub(super) fn let_go(&mut self, member: &Member) {

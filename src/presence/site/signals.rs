@@ -68,6 +68,12 @@ impl Site {
         if self.roster(kind).get(slot)?.last_seen > at {
             return None;
         }
+        let looked_at = self.looks_of(kind, slot);
+        let hides = touch.profile.as_ref().is_some_and(|profile| profile.invisible);
+        if let Some(member) = self.roster(kind).get(slot).filter(|member| hides && !member.invisible()) {
+            // To others they have gone.
+            self.departures.extend(self.departure(member));
+        }
         let told = touch.place.is_some();
         let here = self.settle(slot, kind, touch.place);
         let (window, now, seq) = (self.window, self.now, self.seq);
@@ -96,6 +102,7 @@ impl Site {
         let is_invisible = member.invisible();
         self.roster_mut(kind).touch(slot);
         self.invisible = self.invisible + usize::from(is_invisible) - usize::from(was_invisible);
+        self.note_views(kind, slot, looked_at);
         held.into_iter().for_each(|id| self.places.hold_again(id));
         released.into_iter().for_each(|id| self.places.release(id));
         Some(touch.key)
@@ -109,7 +116,7 @@ impl Site {
             // Too old to be online by now, but a user was seen nevertheless.
             if let (MemberKey::User(user), false) = (touch.key, invisible) {
                 let profile = profile.map(|profile| *profile).unwrap_or_default();
-                self.departures.push(Departure { user, last_seen: at, profile, place: touch.place });
+                self.departures.push(Departure { user, last_seen: at, profile, place: touch.place, since: at });
             }
             return None;
         }
@@ -131,14 +138,17 @@ impl Site {
         Some(key)
     }
 
-    /// Moves a member to where they are now, and says where that is. A page without a title that was told one before
-    /// keeps it: the origin's answer names the page, the page itself names its title a moment later.
+    /// Moves a member to where they are now, and says where that is. A page keeps the title and the topic that it was
+    /// told to have: the origin's answer may name the topic, and the page itself its title a moment later.
     fn settle(&mut self, slot: Slot, kind: Kind, place: Option<Place>) -> Option<PlaceId> {
         let current = self.roster(kind).get(slot)?.place;
-        let Some(place) = place else { return current };
-        let known = current.and_then(|id| self.places.get(id));
-        if known.is_some_and(|known| known.path == place.path && place.title.is_none() && place.topic.is_none()) {
-            return current;
+        let Some(mut place) = place else { return current };
+        if let Some(known) = current.and_then(|id| self.places.get(id)).filter(|known| known.path == place.path) {
+            place.title = place.title.or_else(|| known.title.clone());
+            place.topic = place.topic.or_else(|| known.topic.clone());
+            if place == *known {
+                return current;
+            }
         }
         let next = self.places.hold(place);
         if kind != Kind::Bot {
@@ -159,6 +169,7 @@ impl Site {
         let slot = self.roster(kind).find(&key)?;
         let (now, seq) = (self.now, self.seq);
         let oldest_live = now.minus(self.window);
+        let looked_at = self.looks_of(kind, slot);
         let member = self.roster_mut(kind).get_mut(slot)?;
         let named = tab.is_some();
         let closed = match tab {
@@ -185,6 +196,7 @@ impl Site {
             member.leaves_at = Some(leaves_at);
             self.note_leaving(Leaving { at: leaves_at, kind, slot, seq });
         }
+        self.note_views(kind, slot, looked_at);
         closed.iter().filter_map(|tab| tab.place).for_each(|id| self.places.release(id));
         Some(key)
     }

@@ -62,11 +62,11 @@ impl Site {
     pub(super) fn outcome(&mut self, changed: Vec<MemberKey>, gone: Vec<MemberKey>) -> Outcome {
         let nothing = changed.is_empty() && gone.is_empty() && self.rewound_from.is_none();
         let writes = if nothing { Vec::new() } else { self.write(changed, gone) };
-        Outcome { writes, departures: std::mem::take(&mut self.departures) }
+        Outcome { writes, departures: std::mem::take(&mut self.departures), views: std::mem::take(&mut self.views) }
     }
 
     /// One row, or as many as it takes to keep each below what a row may hold.
-    fn write(&mut self, mut changed: Vec<MemberKey>, mut gone: Vec<MemberKey>) -> Vec<Write> {
+    pub(super) fn write(&mut self, mut changed: Vec<MemberKey>, mut gone: Vec<MemberKey>) -> Vec<Write> {
         let order = |site: &Self, key: &MemberKey| {
             let roster = site.roster(key.kind());
             roster.find(key).and_then(|slot| roster.get(slot)).map(|member| (member.seq, 1 + member.tabs.len()))

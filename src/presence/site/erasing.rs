@@ -1,0 +1,33 @@
+//! Somebody is to be forgotten, as if they had never been here.
+
+use super::{Outcome, Site};
+use crate::presence::id::{Topic, UserId};
+use crate::presence::member::{Kind, MemberKey};
+
+/// What a page about a user has for its topic.
+pub fn topic_of(user: &UserId) -> Option<Topic> {
+    Topic::parse(format!("user:{}", user.as_str())).ok()
+}
+
+impl Site {
+    /// Erases a user, and says what the rows are from now on: all there were before are to be dropped.
+    pub fn erase(&mut self, user: &UserId) -> Outcome {
+        let key = MemberKey::User(user.clone());
+        if let Some(member) = self.users.find(&key).and_then(|slot| self.users.remove(slot)) {
+            self.forget(member);
+        }
+        if let Some(topic) = topic_of(user) {
+            self.places.forget_topic(topic.as_str());
+            self.views.retain(|view| view.topic != topic);
+        }
+        self.views.retain(|view| view.viewer != key);
+        self.departures.retain(|departure| departure.user != *user);
+        self.bump();
+        self.rows.clear();
+        self.next_slot = 0;
+        let everybody = [Kind::User, Kind::Guest, Kind::Bot].map(|kind| self.roster(kind).iter());
+        let everybody = everybody.into_iter().flatten().map(|member| member.key.clone()).collect();
+        let writes = self.write(everybody, Vec::new());
+        Outcome { writes, ..self.outcome(Vec::new(), Vec::new()) }
+    }
+}

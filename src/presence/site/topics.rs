@@ -1,0 +1,80 @@
+//! Topics: what people look at, and who has looked.
+//!
+//! Whoever looks at a topic now is told by the members. When they look no longer, one [`Viewed`] goes out to be kept: a
+//! visit costs one row however long it is.
+
+use super::Site;
+use crate::presence::id::Topic;
+use crate::presence::member::{Kind, Viewed};
+use crate::presence::places::PlaceId;
+use crate::presence::ring::Slot;
+use crate::presence::roster::Member;
+use crate::presence::time::Timestamp;
+
+/// What somebody looks at, and when they were last seen there.
+pub(super) type Looks = Vec<(Topic, Timestamp)>;
+
+impl Site {
+    /// Users and guests who look at a topic now, invisible ones among them, in no order.
+    pub fn viewers<'a>(&'a self, topic: &'a Topic) -> impl Iterator<Item = Viewed> + 'a {
+        self.users.iter().chain(self.guests.iter()).filter_map(move |member| {
+            let at = self.looks(member).filter(|(looked_at, _)| *looked_at == topic).map(|(_, at)| at).max()?;
+            let profile = member.profile.as_deref().cloned();
+            Some(Viewed { topic: topic.clone(), viewer: member.key.clone(), at, profile })
+        })
+    }
+
+    /// Whether a member looks at a topic.
+    pub(super) fn looks_at(&self, member: &Member, topic: &str) -> bool {
+        self.looks(member).any(|(looked_at, _)| looked_at.as_str() == topic)
+    }
+
+    /// What a member looks at before something happens to them: nothing, if nobody looks at anything.
+    pub(super) fn looks_of(&self, kind: Kind, slot: Slot) -> Looks {
+        if kind == Kind::Bot || !self.places.have_topics() {
+            return Vec::new();
+        }
+        let member = self.roster(kind).get(slot).into_iter();
+        member.flat_map(|member| self.looks(member)).map(|(topic, at)| (topic.clone(), at)).collect()
+    }
+
+    /// Notes what a member looked at before and does no longer, or not so lately by what is still known of them.
+    pub(super) fn note_views(&mut self, kind: Kind, slot: Slot, before: Looks) {
+        let Some(member) = self.roster(kind).get(slot).filter(|_| !before.is_empty()) else { return };
+        let latest = |topic: &Topic| self.looks(member).filter(|(other, _)| *other == topic).map(|(_, at)| at).max();
+        let over: Vec<_> = before.into_iter().filter(|(topic, at)| latest(topic).is_none_or(|now| now < *at)).collect();
+        let (viewer, profile) = (member.key.clone(), member.profile.as_deref().cloned());
+        self.views.extend(over.into_iter().map(|(topic, at)| Viewed {
+            topic,
+            viewer: viewer.clone(),
+            at,
+            profile: profile.clone(),
+        }));
+    }
+
+    /// Notes what somebody who goes looked at to the end.
+    pub(super) fn note_last_views(&mut self, member: &Member) {
+        if member.key.kind() == Kind::Bot || !self.places.have_topics() {
+            return;
+        }
+        let profile = member.profile.as_deref();
+        let viewed = |(topic, at): (&Topic, Timestamp)| Viewed {
+            topic: topic.clone(),
+            viewer: member.key.clone(),
+            at,
+            profile: profile.cloned(),
+        };
+        let views: Vec<_> = self.looks(member).map(viewed).collect();
+        self.views.extend(views);
+    }
+
+    /// The topic of each page that a member has open, and of the one where they were last.
+    fn looks<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = (&'a Topic, Timestamp)> {
+        let tabs = member.tabs.iter().map(|tab| (tab.place, tab.at));
+        tabs.chain([(member.place, member.last_seen)]).filter_map(|(place, at)| Some((self.topic(place?)?, at)))
+    }
+
+    fn topic(&self, place: PlaceId) -> Option<&Topic> {
+        self.places.get(place)?.topic.as_ref()
+    }
+}

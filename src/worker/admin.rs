@@ -1,0 +1,221 @@
+//! What the site's own servers ask, and what visitors ask about themselves.
+
+use super::calls::{self, LOGIN_OBJECTS, Object};
+use super::request::Asked;
+use super::{answers, clock, recording, who};
+use crate::config::Config;
+use crate::http::Headers;
+use crate::http::admin::{
+    Admin, AppPasswordBody, AppPasswordId, GrantBody, MAX_SESSION_BODY, SessionBody, SignOnBody, Verb,
+};
+use crate::http::conditions::Precondition;
+use crate::http::cors::Caller;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::http::report::MAX_BODY;
+use crate::identity::access::{Denied, Standing};
+use crate::identity::cookies;
+use crate::identity::login::{Digest, SessionKey};
+use crate::identity::permission::Right;
+use crate::presence::id::{SiteName, UserId};
+use crate::protocol::admin as body;
+use crate::protocol::call::{AccountCall, AppPassword, Call, LoginCall, Session, SignOn};
+use base64ct::{Base64UrlUnpadded, Encoding};
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use worker::{Env, console_error};
+
+type Answer<T> = Result<T, Problem>;
+
+/// A call to the objects of one site.
+struct Desk<'a> {
+    asked: &'a Asked,
+    site: SiteName,
+    env: &'a Env,
+}
+
+/// Does what is asked, if whoever asks may.
+pub async fn answer(admin: Admin, asked: &Asked, config: &Config, env: &Env) -> Answer<Reply> {
+    let site = asked.site(config)?;
+    let standing = who::standing(asked, &site, config, env).await?;
+    may(&admin, &standing, asked, config)?;
+    let desk = Desk { asked, site, env };
+    let reply = match admin {
+        Admin::CreateSession => desk.create_session().await,
+        Admin::Session(verb, key) => desk.session(verb, &key).await,
+        Admin::SignOn(verb, digest) => desk.sign_on(verb, digest).await,
+        Admin::CreateAppPassword => desk.create_app_password().await,
+        Admin::ListAppPasswords { user, after, limit } => {
+            let list: Vec<AppPassword> = desk.account(&AccountCall::ListPasswords { user, after, limit }).await?;
+            Ok(json(200, body::passwords(&list, limit)))
+        }
+        Admin::RevokeAppPassword(id) => desk.revoke(&AccountCall::RevokePassword(id)).await,
+        Admin::RevokeByLabel(user, label) => desk.revoke(&AccountCall::RevokeByLabel(user, label)).await,
+        Admin::Grant => {
+            let GrantBody { user, right } = GrantBody::parse(&asked.body(MAX_BODY).await?)?;
+            desk.change_rights(user.clone(), &AccountCall::Grant(user, right)).await
+        }
+        Admin::Revoke => {
+            let GrantBody { user, right } = GrantBody::parse(&asked.body(MAX_BODY).await?)?;
+            desk.change_rights(user.clone(), &AccountCall::Revoke(user, right)).await
+        }
+        Admin::Erase(user) => {
+            desk.erase(&user).await?;
+            let own = standing.user.is_some_and(|asker| asker.id == user);
+            let reply = Reply::no_content();
+            Ok(if own { reply.with("set-cookie", cookies::clear(asked.secure)) } else { reply })
+        }
+    };
+    reply.map(|reply| reply.with("cache-control", "private, no-store"))
+}
+
+/// What whoever asks may do.
+pub async fn permissions(checks: &[Right], asked: &Asked, config: &Config, env: &Env) -> Answer<Reply> {
+    let site = asked.site(config)?;
+    let standing = who::standing(asked, &site, config, env).await?;
+    let body = body::permissions(checks, |right| standing.may(right));
+    Ok(json(200, body).with("cache-control", "private, no-store"))
+}
+
+fn may(admin: &Admin, standing: &Standing, asked: &Asked, config: &Config) -> Answer<()> {
+    // What a browser sends along by itself, a page elsewhere could make it send.
+    let bearer = asked.get("authorization").is_some_and(|value| value.to_ascii_lowercase().starts_with("bearer "));
+    if !bearer && !matches!(asked.method.as_str(), "GET" | "HEAD") {
+        Caller::of(asked, &asked.host, &[])?;
+    }
+    let own = |user: &UserId| standing.user.as_ref().is_some_and(|asker| asker.id == *user);
+    match config.access.admin(standing) {
+        Err(_) if matches!(admin, Admin::Erase(user) if own(user)) => Ok(()),
+        Err(Denied::SignIn) if config.admin_token.is_none() => Err(Problem::Forbidden(
+            "This is for the site's own servers: set a token with `wrangler secret put ADMIN_TOKEN` and send it as \
+             `Authorization: Bearer …`, or sign in as a user who has the permission `admin`."
+                .into(),
+        )),
+        Err(denied) => Err(who::refusal(denied, asked, config)),
+        Ok(()) => Ok(()),
+    }
+}
+
+impl Desk<'_> {
+    async fn create_session(&self) -> Answer<Reply> {
+        let body = SessionBody::parse(&self.asked.body(MAX_SESSION_BODY).await?)?;
+        // That two keys of 128 random bits are the same will not be seen; that it is tried again costs nothing.
+        for _ in 0..3 {
+            let key: String = random::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = SessionKey::parse(key.as_str())?.digest();
+            let call = LoginCall::SaveSession(digest, body.clone(), Precondition::Absent);
+            if self.login(digest, &call).await? {
+                return Ok(json(201, body::created(&key, clock::now().plus(body.ttl))));
+            }
+        }
+        Err(Problem::Internal)
+    }
+
+    async fn session(&self, verb: Verb, key: &SessionKey) -> Answer<Reply> {
+        let digest = key.digest();
+        match verb {
+            Verb::Load => {
+                let session: Option<Session> = self.login(digest, &LoginCall::LoadSession(digest)).await?;
+                let session = session.ok_or_else(not_there)?;
+                let tag = format!("\"{}\"", session.tag);
+                Ok(json(200, body::session(key.as_str(), &session)).with("etag", tag))
+            }
+            Verb::Save => {
+                let body = SessionBody::parse(&self.asked.body(MAX_SESSION_BODY).await?)?;
+                let call = LoginCall::SaveSession(digest, body, Precondition::of(self.asked)?);
+                let saved: bool = self.login(digest, &call).await?;
+                who::forget_login(&self.site, digest);
+                if saved { Ok(Reply::no_content()) } else { Err(Problem::PreconditionFailed) }
+            }
+            Verb::Delete => self.end(digest, &LoginCall::DeleteSession(digest)).await,
+        }
+    }
+
+    async fn sign_on(&self, verb: Verb, digest: Digest) -> Answer<Reply> {
+        match verb {
+            Verb::Load => {
+                let sign_on: Option<SignOn> = self.login(digest, &LoginCall::LoadSignOn(digest)).await?;
+                Ok(json(200, body::sign_on(&sign_on.ok_or_else(not_there)?)))
+            }
+            Verb::Save => {
+                let SignOnBody { user, ttl } = SignOnBody::parse(&self.asked.body(MAX_BODY).await?)?;
+                self.end(digest, &LoginCall::SaveSignOn(digest, user, ttl)).await
+            }
+            Verb::Delete => self.end(digest, &LoginCall::DeleteSignOn(digest)).await,
+        }
+    }
+
+    /// Changes a login, of which nothing is remembered any more then.
+    async fn end(&self, digest: Digest, call: &LoginCall) -> Answer<Reply> {
+        self.login::<()>(digest, call).await?;
+        who::forget_login(&self.site, digest);
+        Ok(Reply::no_content())
+    }
+
+    async fn create_app_password(&self) -> Answer<Reply> {
+        let body = AppPasswordBody::parse(&self.asked.body(MAX_BODY).await?)?;
+        let password = Base64UrlUnpadded::encode_string(&random::<20>()?);
+        let digest = Digest::of(&password);
+        let id = AppPasswordId::parse(digest.to_hex().chars().take(16).collect::<String>())?;
+        self.account::<()>(&AccountCall::AddPassword(digest, body)).await?;
+        Ok(json(201, body::new_password(&id, &password)))
+    }
+
+    async fn revoke(&self, call: &AccountCall) -> Answer<Reply> {
+        let any: bool = self.account(call).await?;
+        who::forget_logins();
+        if any { Ok(Reply::no_content()) } else { Err(not_there()) }
+    }
+
+    async fn change_rights(&self, user: UserId, call: &AccountCall) -> Answer<Reply> {
+        self.account::<()>(call).await?;
+        who::forget_rights(&self.site, &user);
+        Ok(Reply::no_content())
+    }
+
+    /// Has every object forget a user. Who asks again after a failure loses nothing.
+    async fn erase(&self, user: &UserId) -> Answer<()> {
+        recording::forget(&self.site, user);
+        let logins = join_all((0..LOGIN_OBJECTS).map(|number| async move {
+            let call = LoginCall::Erase(user.clone());
+            self.ask::<()>(Object::Logins(&self.site, number), &call).await
+        }));
+        for done in logins.await {
+            done?;
+        }
+        self.account::<()>(&AccountCall::Erase(user.clone())).await?;
+        self.ask::<()>(Object::Presence(&self.site), &Call::Erase(user.clone())).await?;
+        who::forget_user(&self.site, user);
+        answers::forget(&self.site);
+        Ok(())
+    }
+
+    async fn login<T: for<'a> Deserialize<'a>>(&self, digest: Digest, call: &LoginCall) -> Answer<T> {
+        self.ask(Object::of_login(&self.site, digest), call).await
+    }
+
+    async fn account<T: for<'a> Deserialize<'a>>(&self, call: &AccountCall) -> Answer<T> {
+        self.ask(Object::Accounts(&self.site), call).await
+    }
+
+    async fn ask<T: for<'a> Deserialize<'a>>(&self, object: Object<'_>, call: &impl Serialize) -> Answer<T> {
+        calls::ask(self.env, object, call, calls::PATIENCE).await.map_err(|error| {
+            console_error!("what a server asked for was not done: {error}");
+            Problem::Unavailable
+        })
+    }
+}
+
+fn json(status: u16, body: Vec<u8>) -> Reply {
+    Reply::new(status, "application/json", body)
+}
+
+fn not_there() -> Problem {
+    Problem::NotFound("There is none, or it has expired.".into())
+}
+
+fn random<const N: usize>() -> Answer<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| Problem::Internal)?;
+    Ok(bytes)
+}

@@ -1,0 +1,178 @@
+//! Blocks in pages are shown or taken out, and the widget put in, by the runtime's own parser as the page streams through.
+
+use crate::http::page::{IF, IF_NOT, MARKER, shows};
+use crate::identity::access::Standing;
+use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
+use js_sys::futures::{JsFuture, future_to_promise};
+use js_sys::{Object, Reflect, RegExp, Uint8Array};
+use std::cell::{Cell, RefCell};
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::{Closure, wasm_bindgen};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = HTMLRewriter)]
+    type HtmlRewriter;
+    #[wasm_bindgen(constructor, js_class = HTMLRewriter)]
+    fn new() -> HtmlRewriter;
+    #[wasm_bindgen(method, catch)]
+    fn on(this: &HtmlRewriter, selector: &str, handlers: &Object) -> Result<HtmlRewriter, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = onDocument)]
+    fn on_document(this: &HtmlRewriter, handlers: &Object) -> Result<HtmlRewriter, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn transform(this: &HtmlRewriter, response: &web_sys::Response) -> Result<web_sys::Response, JsValue>;
+
+    /// An element, a piece of text, a comment or the end of the document.
+    #[wasm_bindgen(js_name = Object)]
+    #[derive(Clone)]
+    type Token;
+    #[wasm_bindgen(method, getter, js_name = tagName)]
+    fn tag_name(this: &Token) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn text(this: &Token) -> String;
+    #[wasm_bindgen(method, getter, js_name = lastInTextNode)]
+    fn last_in_text_node(this: &Token) -> bool;
+    #[wasm_bindgen(method, catch, js_name = getAttribute)]
+    fn get_attribute(this: &Token, name: &str) -> Result<Option<String>, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn remove(this: &Token) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = removeAndKeepContent)]
+    fn remove_and_keep_content(this: &Token) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn append(this: &Token, content: &str, options: &Object) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn replace(this: &Token, content: &str, options: &Object) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(js_name = TextDecoder)]
+    type TextDecoder;
+    #[wasm_bindgen(constructor, js_class = TextDecoder, catch)]
+    fn new(encoding: &str) -> Result<TextDecoder, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn decode(this: &TextDecoder, bytes: &JsValue) -> Result<js_sys::JsString, JsValue>;
+}
+
+/// Elements whose content the parser takes for text, though a browser may show it as markup.
+const RAW: &str = "noscript";
+
+thread_local! {
+    static FINDER: RegExp = RegExp::new(MARKER, "i");
+}
+
+/// Who looks at a page, as soon as that is known.
+pub type Viewer = Shared<LocalBoxFuture<'static, Rc<Standing>>>;
+
+/// The body of a short page.
+pub async fn body(response: &web_sys::Response) -> Result<Uint8Array, JsValue> {
+    Ok(Uint8Array::new(&JsFuture::from(response.array_buffer()?).await?))
+}
+
+/// Whether a page holds anything that looks like a block.
+pub fn has_blocks(body: &Uint8Array) -> bool {
+    // One character a byte, whatever it means: the marker is ASCII. Where that fails there may be one.
+    let text = TextDecoder::new("latin1").and_then(|decoder| decoder.decode(body));
+    text.map_or(true, |text| found(&text))
+}
+
+/// A page that is being rewritten.
+pub struct Rewriting {
+    rewriter: HtmlRewriter,
+}
+
+impl Rewriting {
+    /// A page of which everything stays as it is.
+    pub fn new() -> Self {
+        Self { rewriter: HtmlRewriter::new() }
+    }
+
+    /// Shows blocks to those who may see them, and takes out the others.
+    pub fn with_blocks(self, viewer: Viewer) -> Result<Self, JsValue> {
+        let mut rewriter = self.rewriter;
+        for block in [IF, IF_NOT] {
+            let viewer = viewer.clone();
+            rewriter = rewriter.on(block, &handler("element", move |element| settle(element, &viewer))?)?;
+        }
+        // A block in a comment is none, and what is in it is not for everybody either.
+        let comment =
+            handler(
+                "comments",
+                |comment: Token| {
+                    if found(&comment.text().into()) { comment.remove() } else { Ok(JsValue::UNDEFINED) }
+                },
+            )?;
+        let text = RefCell::new(String::new());
+        let raw = handler("text", move |chunk: Token| {
+            let mut text = text.borrow_mut();
+            text.push_str(&chunk.text());
+            if !chunk.last_in_text_node() {
+                return chunk.remove();
+            }
+            let whole = std::mem::take(&mut *text);
+            let shown = if found(&whole.as_str().into()) { "" } else { &whole };
+            chunk.replace(shown, &as_html()?)
+        })?;
+        Ok(Self { rewriter: rewriter.on_document(&comment)?.on(RAW, &raw)? })
+    }
+
+    /// Puts a script into the page's head, or at its end where it has no head.
+    pub fn with_script(self, address: &str) -> Result<Self, JsValue> {
+        let (script, done) = (format!("<script src=\"{address}\" async></script>"), Rc::new(Cell::new(false)));
+        let (again, done_already) = (script.clone(), done.clone());
+        let head = handler("element", move |head: Token| {
+            done.set(true);
+            head.append(&script, &as_html()?)
+        })?;
+        let end =
+            handler(
+                "end",
+                move |end: Token| {
+                    if done_already.get() { Ok(JsValue::UNDEFINED) } else { end.append(&again, &as_html()?) }
+                },
+            )?;
+        Ok(Self { rewriter: self.rewriter.on("head", &head)?.on_document(&end)? })
+    }
+
+    /// The page that comes of it.
+    pub fn of(self, response: &web_sys::Response) -> Result<web_sys::Response, JsValue> {
+        self.rewriter.transform(response)
+    }
+}
+
+/// Shows a block or takes it out, as soon as it is known who looks.
+fn settle(block: Token, viewer: &Viewer) -> Result<JsValue, JsValue> {
+    if let Some(standing) = viewer.peek() {
+        return act(&block, standing);
+    }
+    let viewer = viewer.clone();
+    Ok(future_to_promise(AssertUnwindSafe(async move { act(&block, &*viewer.await) })).into())
+}
+
+fn act(block: &Token, standing: &Standing) -> Result<JsValue, JsValue> {
+    let (can, on) = (block.get_attribute("can")?, block.get_attribute("on")?);
+    let shown = shows(&block.tag_name(), can.as_deref(), on.as_deref(), standing);
+    if shown { block.remove_and_keep_content() } else { block.remove() }
+}
+
+/// Handlers with one of a name. It is the runtime's from now on, which lets go of it with the page.
+fn handler(name: &str, handle: impl FnMut(Token) -> Result<JsValue, JsValue> + 'static) -> Result<Object, JsValue> {
+    let closure: Closure<dyn FnMut(Token) -> Result<JsValue, JsValue>> = Closure::own_assert_unwind_safe(handle);
+    let handlers = Object::new();
+    Reflect::set(&handlers, &name.into(), &closure.into_js_value())?;
+    Ok(handlers)
+}
+
+fn as_html() -> Result<Object, JsValue> {
+    let options = Object::new();
+    Reflect::set(&options, &"html".into(), &JsValue::TRUE)?;
+    Ok(options)
+}
+
+fn found(text: &js_sys::JsString) -> bool {
+    FINDER.with(|finder| text.search(finder) >= 0)
+}
+
+/// Somebody of whom is known already what they may do.
+pub fn known(standing: Rc<Standing>) -> Viewer {
+    futures_util::future::ready(standing).boxed_local().shared()
+}

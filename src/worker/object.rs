@@ -1,0 +1,175 @@
+//! What all our objects have in common: their storage, their sweeps, and how they forget for good.
+
+use js_sys::{Function, Reflect};
+use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+use wasm_bindgen::{JsCast, JsValue};
+use worker::{Delay, Error, Request, Result, SqlStorage, SqlStorageValue, State, console_error};
+
+/// How often what nobody needs any more is swept out of storage.
+const SWEEP: Duration = Duration::from_secs(86_400);
+
+/// The most bytes of a row that the platform takes, with room to spare.
+const MAX_ROW: usize = 1_900_000;
+
+/// A table: its name, and what stands between its parentheses and after.
+pub type Table = (&'static str, &'static str);
+
+/// A row as the platform gives it.
+pub type Row = Vec<SqlStorageValue>;
+
+/// An object's storage.
+pub struct Store {
+    state: State,
+    tables: &'static [Table],
+    ready: AssertUnwindSafe<Cell<bool>>,
+    sweeping: AssertUnwindSafe<Cell<bool>>,
+}
+
+impl Store {
+    /// The storage of an object that keeps these tables.
+    pub fn new(state: State, tables: &'static [Table]) -> Self {
+        let flag = || AssertUnwindSafe(Cell::new(false));
+        Self { state, tables, ready: flag(), sweeping: flag() }
+    }
+
+    /// Runs a statement.
+    pub fn run(&self, statement: &str, bindings: Row) -> Result<()> {
+        self.sql()?.exec(statement, bindings).map(drop)
+    }
+
+    /// The rows that a query finds. (`SqlCursor::one` would hang where there is none.)
+    pub fn rows(&self, query: &str, bindings: Row) -> Result<Vec<Row>> {
+        self.sql()?.exec(query, bindings)?.raw().collect()
+    }
+
+    /// The first row that it finds.
+    pub fn first(&self, query: &str, bindings: Row) -> Result<Option<Row>> {
+        self.sql()?.exec(query, bindings)?.raw().next().transpose()
+    }
+
+    /// The one value that a query finds, if it finds any.
+    pub fn blob(&self, query: &str, bindings: Row) -> Result<Option<Vec<u8>>> {
+        Ok(self.first(query, bindings)?.and_then(|row| blob(row.into_iter().next())))
+    }
+
+    /// Sees to it that there is an alarm for the next sweep.
+    pub async fn see_to_sweeping(&self) {
+        if self.sweeping.get() {
+            return;
+        }
+        let storage = self.state.storage();
+        let set = match storage.get_alarm().await {
+            Ok(None) => storage.set_alarm(SWEEP).await,
+            Ok(Some(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        // What was told is stored already, so this is no reason to refuse it; the next call tries again.
+        match set {
+            Ok(()) => self.sweeping.set(true),
+            Err(error) => console_error!("no sweep could be scheduled: {error}"),
+        }
+    }
+
+    /// After a sweep: there is another one as long as there is anything to sweep.
+    pub async fn swept(&self, more: bool) {
+        self.sweeping.set(false);
+        if more {
+            self.see_to_sweeping().await;
+        }
+    }
+
+    /// Makes what was deleted unreadable in the database's files too.
+    ///
+    /// SQLite leaves deleted bytes where they were: in pages that are in use, in free pages, and in its log. So every
+    /// table is copied to fresh pages, the free ones are written over, and the object starts anew, with which the log
+    /// is closed and done away with.
+    pub async fn scrub(&self) -> Result<()> {
+        let sql = self.sql()?;
+        sql.exec("DROP TABLE IF EXISTS filler", None)?;
+        for (name, columns) in self.tables {
+            sql.exec(&format!("ALTER TABLE {name} RENAME TO old"), None)?;
+            sql.exec(&format!("CREATE TABLE {name} {columns}"), None)?;
+            sql.exec(&format!("INSERT INTO {name} SELECT * FROM old"), None)?;
+            sql.exec("DROP TABLE old", None)?;
+        }
+        let storage = self.state.storage();
+        storage.sync().await?;
+        sql.exec("CREATE TABLE filler (data BLOB)", None)?;
+        let mut rest = sql.database_size();
+        while rest > 0 {
+            let bytes = rest.min(MAX_ROW);
+            sql.exec("INSERT INTO filler VALUES (zeroblob(?))", vec![SqlStorageValue::Integer(bytes as i64)])?;
+            // Each in a transaction of its own, so that the log stays short.
+            storage.sync().await?;
+            rest -= bytes;
+        }
+        sql.exec("DROP TABLE filler", None)?;
+        storage.sync().await?;
+        let state: JsValue = self.state.as_raw().into();
+        self.state.wait_until(async move {
+            // After the answer is out.
+            Delay::from(Duration::from_millis(50)).await;
+            let abort = Reflect::get(&state, &"abort".into()).map(JsCast::dyn_into::<Function>);
+            if let Ok(Ok(abort)) = abort {
+                let _ = abort.call1(&state, &"starts anew after erasing".into());
+            }
+        });
+        Ok(())
+    }
+
+    fn sql(&self) -> Result<SqlStorage> {
+        let sql = self.state.storage().sql();
+        if !self.ready.get() {
+            for (name, columns) in self.tables {
+                sql.exec(&format!("CREATE TABLE IF NOT EXISTS {name} {columns}"), None)?;
+            }
+            self.ready.set(true);
+        }
+        Ok(sql)
+    }
+}
+
+/// A value as bytes.
+pub fn blob(value: Option<SqlStorageValue>) -> Option<Vec<u8>> {
+    match value {
+        Some(SqlStorageValue::Blob(bytes)) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// A value as text.
+pub fn text(value: Option<SqlStorageValue>) -> Option<String> {
+    match value {
+        Some(SqlStorageValue::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// A value as a number.
+pub fn integer(value: Option<SqlStorageValue>) -> Option<i64> {
+    match value {
+        Some(SqlStorageValue::Integer(number)) => Some(number),
+        _ => None,
+    }
+}
+
+/// The call in a request to an object.
+pub async fn call<T: for<'a> serde::Deserialize<'a>>(mut request: Request) -> Result<T> {
+    crate::protocol::call::read(&request.bytes().await?).map_err(|error| Error::RustError(error.to_string()))
+}
+
+/// Lets a test meddle with an object of this name.
+#[cfg(feature = "test-hooks")]
+pub async fn heed(request: &Request, object: &str) -> Result<()> {
+    use super::hooks;
+    let header = |name| request.headers().get(name).ok().flatten();
+    hooks::set(header(hooks::NOW), header(hooks::FAULT));
+    hooks::maybe_panic(&format!("panic-{object}"));
+    match hooks::fault() {
+        fault if fault == format!("hang-{object}") => std::future::pending().await,
+        fault if fault == format!("fail-{object}") => Err("a failure that a test asked for".into()),
+        _ => Ok(()),
+    }
+}
