@@ -4,14 +4,22 @@ use js_sys::{Function, Reflect};
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
-use worker::{Delay, Error, Request, Result, SqlStorage, SqlStorageValue, State, console_error};
+use worker::{Error, Request, Result, SqlStorage, SqlStorageValue, State, console_error};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(callback: &JsValue, millis: u32);
+}
 
 /// How often what nobody needs any more is swept out of storage.
 const SWEEP: Duration = Duration::from_secs(86_400);
 
-/// The most bytes of a row that the platform takes, with room to spare.
-const MAX_ROW: usize = 1_900_000;
+/// A blob that lies in 16 pages of its own and fills them to the last byte, so that nothing of theirs is left. (Of a row
+/// with such a blob, 485 bytes lie with the others' beginnings, and each further page of 4,096 holds 4,092.)
+const ZEROS: usize = 485 + 16 * 4092;
 
 /// A table: its name, and what stands between its parentheses and after.
 pub type Table = (&'static str, &'static str);
@@ -82,41 +90,55 @@ impl Store {
 
     /// Makes what was deleted unreadable in the database's files too.
     ///
-    /// SQLite leaves deleted bytes where they were: in pages that are in use, in free pages, and in its log. So every
-    /// table is copied to fresh pages, the free ones are written over, and the object starts anew, with which the log
-    /// is closed and done away with.
+    /// SQLite leaves deleted bytes where they were: in free pages, in the gaps of pages that are in use, and in its
+    /// log. So every table is copied to pages that were never used, all others are written over with zeros, and the
+    /// object starts anew, with which the log is closed and done away with.
     pub async fn scrub(&self) -> Result<()> {
-        let sql = self.sql()?;
-        sql.exec("DROP TABLE IF EXISTS filler", None)?;
+        let (sql, storage) = (self.sql()?, self.state.storage());
+        for table in ["spare", "zeros"] {
+            sql.exec(&format!("DROP TABLE IF EXISTS {table}"), None)?;
+        }
+        // With no page free, whatever is written next goes to new ones.
+        sql.exec("CREATE TABLE spare (data BLOB)", None)?;
+        for row in 0..=sql.database_size() / ZEROS {
+            sql.exec("INSERT INTO spare VALUES (zeroblob(?))", vec![SqlStorageValue::Integer(ZEROS as i64)])?;
+            self.rest(row).await?;
+        }
+        storage.sync().await?;
+        // These rows take up later what is freed now. They are there already, as small as they can be, so that no page
+        // of the table itself is one of those.
+        sql.exec("CREATE TABLE zeros (data BLOB)", None)?;
+        let rows = sql.database_size() / ZEROS + 1;
+        for _ in 0..rows {
+            sql.exec("INSERT INTO zeros VALUES (zeroblob(480))", None)?;
+        }
         for (name, columns) in self.tables {
-            sql.exec(&format!("ALTER TABLE {name} RENAME TO old"), None)?;
+            sql.exec(&format!("ALTER TABLE {name} RENAME TO old_{name}"), None)?;
             sql.exec(&format!("CREATE TABLE {name} {columns}"), None)?;
-            sql.exec(&format!("INSERT INTO {name} SELECT * FROM old"), None)?;
-            sql.exec("DROP TABLE old", None)?;
+            sql.exec(&format!("INSERT INTO {name} SELECT * FROM old_{name}"), None)?;
         }
-        let storage = self.state.storage();
-        storage.sync().await?;
-        sql.exec("CREATE TABLE filler (data BLOB)", None)?;
-        let mut rest = sql.database_size();
-        while rest > 0 {
-            let bytes = rest.min(MAX_ROW);
-            sql.exec("INSERT INTO filler VALUES (zeroblob(?))", vec![SqlStorageValue::Integer(bytes as i64)])?;
-            // Each in a transaction of its own, so that the log stays short.
-            storage.sync().await?;
-            rest -= bytes;
+        for (name, _) in self.tables {
+            sql.exec(&format!("DROP TABLE old_{name}"), None)?;
         }
-        sql.exec("DROP TABLE filler", None)?;
+        sql.exec("DROP TABLE spare", None)?;
         storage.sync().await?;
-        let state: JsValue = self.state.as_raw().into();
-        self.state.wait_until(async move {
-            // After the answer is out.
-            Delay::from(Duration::from_millis(50)).await;
-            let abort = Reflect::get(&state, &"abort".into()).map(JsCast::dyn_into::<Function>);
-            if let Ok(Ok(abort)) = abort {
-                let _ = abort.call1(&state, &"starts anew after erasing".into());
-            }
-        });
+        for row in 0..rows {
+            let bindings = vec![SqlStorageValue::Integer(ZEROS as i64), SqlStorageValue::Integer(row as i64 + 1)];
+            sql.exec("UPDATE zeros SET data = zeroblob(?) WHERE rowid = ?", bindings)?;
+            self.rest(row).await?;
+        }
+        sql.exec("DROP TABLE zeros", None)?;
+        storage.sync().await?;
+        let state: &JsValue = self.state.as_raw().as_ref();
+        let abort: Function = Reflect::get(state, &"abort".into())?.dyn_into()?;
+        // After the answer is out, and from the runtime's own timer: what it throws may not pass through our futures.
+        set_timeout(abort.bind1(state, &"it starts anew after erasing".into()).as_ref(), 50);
         Ok(())
+    }
+
+    /// Ends a transaction after some megabytes, so that the log stays short.
+    async fn rest(&self, row: usize) -> Result<()> {
+        if row % 32 == 31 { self.state.storage().sync().await } else { Ok(()) }
     }
 
     fn sql(&self) -> Result<SqlStorage> {

@@ -342,6 +342,21 @@ impl Answer {
     }
 }
 
+/// The files below a folder that hold some text, with their sizes.
+pub fn files_with(folder: &Path, text: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(files_with(&path, text));
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+            files.extend(found.then(|| format!("{} ({} bytes)", path.display(), bytes.len())));
+        }
+    }
+    files
+}
+
 /// Waits until something is so.
 pub fn eventually<T: PartialEq + std::fmt::Debug>(expected: T, mut found: impl FnMut() -> T) {
     let start = Instant::now();

@@ -1,10 +1,13 @@
 //! The built Worker on a real `workerd`, over HTTP. Each test has its own server, port and storage.
 
+mod access;
 mod bad_input;
+mod blocks;
 mod django;
 mod durability;
 mod faults;
 mod harness;
+mod logins;
 mod origin;
 mod reading;
 mod recording;
