@@ -11,7 +11,7 @@ build(environment, { hooks: true });
 browser();
 django();
 run("cargo", ["test", "--quiet"], { env: environment });
-run("node", ["--test", "--test-concurrency=3", "tests/browser/*.test.mjs"], { env: environment });
+run("node", ["--test", "--test-concurrency=3", "tests/{browser,interop}/*.test.mjs"], { env: environment });
 
 // A real browser: Debian's, where it can be had.
 function browser() {
