@@ -43,21 +43,14 @@ macro_rules! text {
 
             /// Parses it, or says what rule was broken.
             pub fn parse(text: impl Into<String>) -> Result<Self, $crate::presence::id::Invalid> {
-                use $crate::presence::id::Invalid;
-                let text: String = text.into();
-                if !($min..=$max).contains(&text.len()) {
-                    return Err(Invalid::new($what, format!("have {} to {} bytes; it has {}", $min, $max, text.len())));
-                }
-                if text.chars().any(char::is_control) {
-                    return Err(Invalid::new($what, "not contain control characters"));
-                }
+                let text = $crate::presence::id::bounded($what, $min, $max, text.into())?;
                 $(
                     let check: fn(&str) -> bool = $check;
                     if !check(&text) {
-                        return Err(Invalid::new($what, $rule));
+                        return Err($crate::presence::id::Invalid::new($what, $rule));
                     }
                 )?
-                Ok(Self(text.into_boxed_str()))
+                Ok(Self(text))
             }
 
             /// The text itself.
@@ -82,6 +75,18 @@ macro_rules! text {
 }
 
 pub(crate) use text;
+
+/// A text within its bounds. One for all types: in each of them it would be a fiftieth of the wasm.
+#[inline(never)]
+pub(crate) fn bounded(what: &'static str, min: usize, max: usize, text: String) -> Result<Box<str>, Invalid> {
+    if !(min..=max).contains(&text.len()) {
+        return Err(Invalid::new(what, format!("have {min} to {max} bytes; it has {}", text.len())));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Invalid::new(what, "not contain control characters"));
+    }
+    Ok(text.into_boxed_str())
+}
 
 text!(
     /// What the site's application calls a user.
