@@ -290,6 +290,73 @@ fn who_fails_again_and_again_waits_longer_and_longer_and_nobody_else_does() {
 }
 
 #[test]
+fn a_credential_in_the_wrong_place_is_worth_nothing() {
+    let server = setup().var("ACCESS", r#"{"names": "users"}"#).start();
+    let key = session(&server, "sally");
+    let (_, password) = app_password(&server, "sally", &[]);
+    let sign_on = "sally#s@example.com#0123456789abcdef";
+    assert_eq!(put(&admin(&server), &format!("sign-ons/{}", sha256(sign_on)), json!({"user": "sally"})).status, 204);
+    let token = token(SECRET, hs256(), json!({"sub": "sally", "exp": LATER, "perms": ["admin"]}));
+    let status = |name: &str, value: &str, path: &str| server.by("10.0.0.1").with(name, value).get(path).status;
+    for (name, value) in [
+        ("authorization", format!("Bearer {key}")),
+        ("authorization", format!("Bearer {password}")),
+        ("authorization", format!("Bearer {sign_on}")),
+        ("authorization", format!("Bearer {}", sha256(&key))),
+        ("authorization", format!("Digest {token}")),
+        ("authorization", token.clone()),
+        ("cookie", format!("presence_session={}", sha256(&key))),
+        ("cookie", format!("presence_session={password}")),
+        ("cookie", format!("presence_session={token}")),
+        ("cookie", format!("presence_sign_on={key}")),
+        ("cookie", format!("presence_sign_on={}", sha256(sign_on))),
+        ("cookie", format!("presence={key}")),
+        ("cookie", format!("__Host-presence={token}")),
+        ("cookie", format!("PRESENCE={token}")),
+        ("cookie", format!("presence_admin={ADMIN}")),
+        ("x-presence-user", "sally".to_owned()),
+    ] {
+        assert_eq!(status(name, &value, ONLINE), 401, "{name}: {value}");
+    }
+    for (name, password) in [("sally", key.as_str()), ("sally", &token), ("sally", ADMIN), ("sally", sign_on)] {
+        assert_eq!(status("authorization", &basic(name, password), ONLINE), 401, "{name}");
+    }
+    for query in [format!("token={token}"), format!("access_token={token}")] {
+        assert_eq!(
+            server.by("10.0.0.1").get(&format!("{ONLINE}?{query}")).status,
+            401,
+            "no secret is taken from an address"
+        );
+    }
+    for cookie in
+        [format!("presence={token}"), format!("presence_session={key}"), format!("presence_sign_on={sign_on}")]
+    {
+        assert_eq!(status("cookie", &cookie, ONLINE), 200, "{cookie}");
+    }
+    assert_eq!(status("cookie", &format!("presence={ADMIN}"), "/_presence/v1/app-passwords"), 401);
+}
+
+#[test]
+fn no_header_is_split_by_what_an_id_or_a_name_holds() {
+    let origin = Origin::with_headers(|request| {
+        match request.target.as_str() {
+        "/id" => "X-Presence-User: sally%0d%0aSet-Cookie:%20admin=1\r\n".to_owned(),
+        _ => "X-Presence-User: sally\r\nX-Presence-Name: S%0D%0ASet-Cookie:%20admin=1\r\nX-Presence-Avatar: /a%0d%0aX:%20y\r\n".to_owned(),
+    }
+    });
+    let server = setup().before(&origin).start();
+    for path in ["/id", "/name"] {
+        let answer = server.by("10.0.0.1").document().get(path);
+        assert_eq!((answer.status, answer.header("x")), (200, None));
+        assert!(answer.all("set-cookie").iter().all(|cookie| cookie.starts_with("presence=")), "{path}");
+    }
+    eventually(1, || server.ids(ONLINE).len());
+    assert_eq!(server.json(ONLINE)["users"][0]["name"], Value::Null, "what is malformed is left out");
+    let realm = Setup::new().var("BASIC_REALM", "a\r\nSet-Cookie: admin=1").start();
+    realm.by("10.0.0.1").get(ONLINE).problem(500);
+}
+
+#[test]
 fn what_is_for_servers_is_closed_to_everybody_else() {
     let paths = [
         ("POST", "sessions".to_owned()),
