@@ -38,7 +38,9 @@ impl DurableObject for LoginObject {
 
     async fn fetch(&self, request: Request) -> Result<Response> {
         #[cfg(feature = "test-hooks")]
-        super::object::heed(&request, "logins").await?;
+        if super::object::heed(&request, "logins").await? {
+            self.alarm().await?;
+        }
         let answer = match call(request).await? {
             LoginCall::LookUp(login) => write(&self.look_up(login)?),
             LoginCall::LoadSession(digest) => write(&self.load_session(digest)?),

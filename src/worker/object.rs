@@ -182,9 +182,9 @@ pub async fn call<T: for<'a> serde::Deserialize<'a>>(mut request: Request) -> Re
     crate::protocol::call::read(&request.bytes().await?).map_err(|error| Error::RustError(error.to_string()))
 }
 
-/// Lets a test meddle with an object of this name.
+/// Lets a test meddle with an object of this name. Says whether it is to be swept now.
 #[cfg(feature = "test-hooks")]
-pub async fn heed(request: &Request, object: &str) -> Result<()> {
+pub async fn heed(request: &Request, object: &str) -> Result<bool> {
     use super::hooks;
     let header = |name| request.headers().get(name).ok().flatten();
     hooks::set(header(hooks::NOW), header(hooks::FAULT));
@@ -192,6 +192,6 @@ pub async fn heed(request: &Request, object: &str) -> Result<()> {
     match hooks::fault() {
         fault if fault == format!("hang-{object}") => std::future::pending().await,
         fault if fault == format!("fail-{object}") => Err("a failure that a test asked for".into()),
-        _ => Ok(()),
+        fault => Ok(fault == "sweep"),
     }
 }

@@ -60,7 +60,9 @@ impl DurableObject for PresenceObject {
 
     async fn fetch(&self, request: Request) -> Result<Response> {
         #[cfg(feature = "test-hooks")]
-        super::object::heed(&request, "object").await?;
+        if super::object::heed(&request, "object").await? {
+            self.alarm().await?;
+        }
         let answer = match call(request).await? {
             Call::Apply(reports) => {
                 self.with_site(|object, site| object.keep(site.apply(clock::now(), reports)))?;

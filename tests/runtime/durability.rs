@@ -119,3 +119,33 @@ fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
+
+#[test]
+fn what_is_kept_of_who_went_is_swept_when_its_time_is_over() {
+    let origin = Origin::with_headers(|_| "X-Presence-User: bob\r\nX-Presence-Topic: user%3Asally\r\n".to_owned());
+    let setup = Setup::hooked()
+        .before(&origin)
+        .var("LAST_SEEN_TIMEOUT", "3600")
+        .var("ADMIN_TOKEN", "an-admin-token-of-some-length");
+    let server = setup.start();
+    let at = |seconds: i64, fault: &str, path: &str| {
+        let time = (1_795_203_180_000 + seconds * 1000).to_string();
+        let client = server.by("10.0.0.1").with("x-test-now", &time).with("x-test-fault", fault);
+        client.with("authorization", "Bearer an-admin-token-of-some-length").document().get(path)
+    };
+    at(0, "none", "/u/sally");
+    eventually(1, || server.ids("/_presence/v1/online.json").len());
+    let kept = |seconds: i64, fault: &str| {
+        let viewers = at(seconds, fault, "/_presence/v1/viewers.json?topic=user:sally").json()["viewers"]
+            .as_array()
+            .unwrap()
+            .len();
+        let seen = at(seconds, fault, "/_presence/v1/users/bob.json").json()["last_seen"].is_string();
+        (viewers, seen)
+    };
+    assert_eq!(kept(3600, "none"), (1, true));
+    assert_eq!(kept(3602, "none"), (0, false));
+    assert_eq!(kept(3600, "none"), (1, true), "to be told no more is not to be gone");
+    kept(3602, "sweep");
+    assert_eq!(kept(3598, "none"), (0, false));
+}

@@ -167,6 +167,19 @@ fn a_session_that_has_expired_is_not_there_and_is_swept_in_time() {
     let again =
         put(&now(60_000).with("if-none-match", "*"), &format!("sessions/{key}"), json!({"value": "w", "ttl": 60}));
     assert_eq!(again.status, 204, "what has expired is in nobody's way");
+
+    let hash = sha256("a#b#c");
+    assert_eq!(put(&now(60_000), &format!("sign-ons/{hash}"), json!({"user": "sally", "ttl": 60})).status, 204);
+    let found = |millis: i64| {
+        [path.clone(), format!("/_presence/v1/sign-ons/{hash}")]
+            .map(|path| now(millis).with("x-test-fault", "none").get(&path).status)
+    };
+    assert_eq!((found(119_999), found(120_000)), ([200; 2], [404; 2]));
+    assert_eq!(found(119_999), [200; 2], "to be read as absent is not to be gone");
+    for path in [&path, &format!("/_presence/v1/sign-ons/{hash}")] {
+        now(120_000).with("x-test-fault", "sweep").get(path);
+    }
+    assert_eq!(found(119_999), [404; 2], "now they are gone, and a clock that is put back does not bring them back");
 }
 
 #[test]
