@@ -43,7 +43,8 @@ impl Look {
         match status {
             _ if method == "HEAD" || compressed => Self::None,
             206 if page || is("content-type", &["multipart/byteranges"]) => Self::Piece,
-            101 | 204 | 206 | 304 => Self::None,
+            // These have no body, and of others no new answer can be made.
+            204 | 205 | 206 | 304 | ..200 | 600.. => Self::None,
             _ if !page => Self::None,
             _ => match answer.get("content-length").and_then(|length| length.parse::<usize>().ok()) {
                 Some(length) if length <= MAX_WHOLE => Self::Whole,
@@ -100,7 +101,9 @@ mod tests {
         ] {
             assert_eq!(look(200, &untouched), Look::None, "{untouched:?}");
         }
-        assert_eq!(look(304, &[html]), Look::None);
+        for status in [101, 204, 205, 304, 999] {
+            assert_eq!(look(status, &[html]), Look::None);
+        }
         assert_eq!(Look::of("HEAD", 200, &[html]), Look::None);
         assert_eq!(look(206, &[html]), Look::Piece);
         assert_eq!(look(206, &[("content-type", "multipart/byteranges; boundary=x")]), Look::Piece);

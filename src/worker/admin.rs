@@ -23,7 +23,11 @@ use crate::protocol::call::{AccountCall, AppPassword, Call, LoginCall, Session, 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use worker::{Env, console_error};
+
+/// To forget somebody for good an object copies what it keeps, which takes a while where that is much.
+const ERASING_PATIENCE: Duration = Duration::from_secs(25);
 
 type Answer<T> = Result<T, Problem>;
 
@@ -178,28 +182,31 @@ impl Desk<'_> {
         recording::forget(&self.site, user);
         let logins = join_all((0..LOGIN_OBJECTS).map(|number| async move {
             let call = LoginCall::Erase(user.clone());
-            self.ask::<()>(Object::Logins(&self.site, number), &call).await
+            self.ask::<()>(Object::Logins(&self.site, number), &call, ERASING_PATIENCE).await
         }));
         for done in logins.await {
             done?;
         }
-        self.account::<()>(&AccountCall::Erase(user.clone())).await?;
-        self.ask::<()>(Object::Presence(&self.site), &Call::Erase(user.clone())).await?;
+        self.ask::<()>(Object::Accounts(&self.site), &AccountCall::Erase(user.clone()), ERASING_PATIENCE).await?;
+        self.ask::<()>(Object::Presence(&self.site), &Call::Erase(user.clone()), ERASING_PATIENCE).await?;
         who::forget_user(&self.site, user);
         answers::forget(&self.site);
         Ok(())
     }
 
     async fn login<T: for<'a> Deserialize<'a>>(&self, digest: Digest, call: &LoginCall) -> Answer<T> {
-        self.ask(Object::of_login(&self.site, digest), call).await
+        self.ask(Object::of_login(&self.site, digest), call, calls::PATIENCE).await
     }
 
     async fn account<T: for<'a> Deserialize<'a>>(&self, call: &AccountCall) -> Answer<T> {
-        self.ask(Object::Accounts(&self.site), call).await
+        self.ask(Object::Accounts(&self.site), call, calls::PATIENCE).await
     }
 
-    async fn ask<T: for<'a> Deserialize<'a>>(&self, object: Object<'_>, call: &impl Serialize) -> Answer<T> {
-        calls::ask(self.env, object, call, calls::PATIENCE).await.map_err(|error| {
+    async fn ask<T>(&self, object: Object<'_>, call: &impl Serialize, patience: Duration) -> Answer<T>
+    where
+        T: for<'a> Deserialize<'a>,
+    {
+        calls::ask(self.env, object, call, patience).await.map_err(|error| {
             console_error!("what a server asked for was not done: {error}");
             Problem::Unavailable
         })
