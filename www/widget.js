@@ -248,4 +248,11 @@
     });
   }
   customElements.define("whos-online", WhosOnline);
+
+  // Few pages have one: its code comes with the first.
+  customElements.define("last-seen", class extends HTMLElement {
+    connectedCallback() {
+      ready.then(() => import(base + "last-seen.js")).then(({ update }) => update(this), () => {});
+    }
+  });
 })();

@@ -39,6 +39,8 @@ pub enum Route {
     Admin(Admin),
     /// The widget's script.
     Widget,
+    /// The script that the widget loads for `<last-seen>`.
+    LastSeen,
     /// Whether we are there.
     Health,
     /// Whether a page elsewhere may record a visitor.
@@ -124,6 +126,7 @@ impl Route {
             "/badge.svg" => Self::Read(Query::Counts, Form::BadgeSvg),
             "/badge.json" => Self::Read(Query::Counts, Form::BadgeJson),
             "/widget.js" => Self::Widget,
+            "/last-seen.js" => Self::LastSeen,
             "/healthz" | "/v1/healthz" => Self::Health,
             _ => match rest.strip_prefix("/v1/users/").and_then(|rest| rest.strip_suffix(".json")) {
                 Some(id) if !id.contains('/') => Self::Read(Query::User(user_id(id)?), Form::Json),

@@ -4,13 +4,28 @@ use crate::config::DEFAULT_BASE_PATH;
 use crate::http::conditions::tag_of;
 use std::sync::OnceLock;
 
-/// The widget.
-pub const SCRIPT: &str = include_str!("../../www/widget.js");
+/// A script that pages load.
+pub struct Script {
+    /// What stands in it.
+    pub text: &'static str,
+    tag: OnceLock<String>,
+}
 
-/// The script's tag. It is reckoned once, as the script is asked for far more often than it changes.
-pub fn tag() -> &'static str {
-    static TAG: OnceLock<String> = OnceLock::new();
-    TAG.get_or_init(|| tag_of(SCRIPT.as_bytes()))
+/// The widget.
+pub static WIDGET: Script = Script::new(include_str!("../../www/widget.js"));
+
+/// What the widget loads where a page shows when somebody was last seen.
+pub static LAST_SEEN: Script = Script::new(include_str!("../../www/last-seen.js"));
+
+impl Script {
+    const fn new(text: &'static str) -> Self {
+        Self { text, tag: OnceLock::new() }
+    }
+
+    /// The script's tag. It is reckoned once, as the script is asked for far more often than it changes.
+    pub fn tag(&self) -> &str {
+        self.tag.get_or_init(|| tag_of(self.text.as_bytes()))
+    }
 }
 
 /// A file of the demo.

@@ -26,7 +26,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::report::{MAX_BODY, Seen, leave_from_body};
 use crate::http::route::Route;
-use crate::protocol::widget;
+use crate::protocol::widget::{self, Script};
 use futures_util::FutureExt;
 use request::Asked;
 use setup::Setup;
@@ -69,12 +69,8 @@ async fn ours(
     match route {
         Route::Page => Err(Problem::NotFound("There is nothing at this address.".into())),
         Route::Health => Ok(Reply::new(200, "text/plain; charset=utf-8", "ok").with("cache-control", "no-store")),
-        Route::Widget => {
-            let script = Reply::new(200, "text/javascript; charset=utf-8", widget::SCRIPT)
-                // Long enough to be free on the next page, short enough to reach everybody within the hour.
-                .with("cache-control", "public, max-age=3600");
-            Ok(public(tagged(script, widget::tag(), asked)))
-        }
+        Route::Widget => Ok(script(&widget::WIDGET, asked)),
+        Route::LastSeen => Ok(script(&widget::LAST_SEEN, asked)),
         Route::ReadPreflight => Ok(public_preflight()),
         Route::RecordPreflight => Ok(Caller::of(asked, &asked.host, &config.allowed_origins)?.preflight()),
         Route::Read(query, form) => reads::read(query, form, asked, config, env, ctx).await,
@@ -102,6 +98,13 @@ async fn ours(
             Ok(caller.allow(Reply::new(200, "image/gif", PIXEL).with("cache-control", "no-store")))
         }
     }
+}
+
+fn script(script: &Script, asked: &Asked) -> Reply {
+    let reply = Reply::new(200, "text/javascript; charset=utf-8", script.text)
+        // Long enough to be free on the next page, short enough to reach everybody within the hour.
+        .with("cache-control", "public, max-age=3600");
+    public(tagged(reply, script.tag(), asked))
 }
 
 /// The reply to what was to be recorded. A page that may record may also read what was wrong.

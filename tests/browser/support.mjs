@@ -179,8 +179,8 @@ export async function startSite(t, answer) {
 }
 
 /** A page with the widget, unless `body` says otherwise. */
-export function html({ title = "A page", script = "/_presence/widget.js", body = "<whos-online refresh=5>Who is online?</whos-online>" }) {
-  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${title}</title><link rel="icon" href="data:,">
+export function html({ lang = "en", title = "A page", script = "/_presence/widget.js", body = "<whos-online refresh=5>Who is online?</whos-online>" }) {
+  return `<!doctype html><html lang="${lang}"><meta charset="utf-8"><title>${title}</title><link rel="icon" href="data:,">
 <script src="${script}" async></script><body>${body}</body></html>`;
 }
 
