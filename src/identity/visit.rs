@@ -94,12 +94,14 @@ impl Visitor<'_> {
 
     fn signed_out(&self, seen: Seen) -> Visit {
         let cookie = self.asker.has_cookie().then_some(CookieChange::Clear);
-        let signal = match self.known {
-            // They are a guest again from their next request on.
-            Some(known) => Signal::SignOut(known.user().id.clone()),
-            None => self.stranger_touch(seen),
+        let signals = match self.known {
+            // They are a guest again from their next request on, which comes without our cookie.
+            Some(Known::Signed(claims)) => vec![Signal::SignOut(claims.user.id.clone())],
+            // A login may be good for another application still, and then comes again with each request.
+            Some(Known::LoggedIn { user, .. }) => vec![Signal::SignOut(user.id.clone()), self.stranger_touch(seen)],
+            None => vec![self.stranger_touch(seen)],
         };
-        Visit { signals: vec![signal], cookie }
+        Visit { signals, cookie }
     }
 
     /// A user who may have been a stranger until now.
@@ -288,6 +290,7 @@ mod tests {
         assert_eq!(other.signals[0], Signal::SignOut(UserId::parse("sally").unwrap()));
         assert_eq!(touched(&other).key, MemberKey::User(UserId::parse("bob").unwrap()));
         let nobody = known_at(&asker(&[]), logged_in(), NOON, Said::Nobody);
-        assert_eq!(nobody.signals, [Signal::SignOut(UserId::parse("sally").unwrap())]);
+        assert_eq!(nobody.signals[0], Signal::SignOut(UserId::parse("sally").unwrap()));
+        assert!(matches!(touched(&nobody).key, MemberKey::Guest(_)), "or they would never be counted here");
     }
 }

@@ -1,17 +1,8 @@
 //! A real Django site behind the Worker: who logs in there is a user here, by two response headers of a short
 //! middleware.
 
-use crate::harness::*;
-use serde_json::{Value, json};
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use tempfile::TempDir;
-
-const SITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/django");
-const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/django/.venv/bin/python");
-const ONLINE: &str = "/_presence/v1/online.json";
+use crate::django_site::*;
+use serde_json::json;
 
 #[test]
 fn a_guest_who_logs_in_becomes_a_user_and_counts_once() {
@@ -22,11 +13,11 @@ fn a_guest_who_logs_in_becomes_a_user_and_counts_once() {
 
     browser.log_in(&server, "sally");
     assert_eq!(counts(&server), json!({"total": 1, "users": 1, "guests": 0, "bots": 0}));
-    let page = browser.open(&server, "/profile/");
+    let page = browser.open(&server, "/profile/sally/");
     assert!(page.text().contains("<h1>Profile</h1>"), "{}", page.text());
     let sally = &server.json(ONLINE)["users"][0];
     assert_eq!((&sally["id"], &sally["name"]), (&json!("sally"), &json!("Sally Surf")));
-    assert_eq!(sally["location"], json!({"path": "/profile/", "title": null}));
+    assert_eq!(sally["location"], json!({"path": "/profile/sally/", "title": null}));
     assert_eq!(counts(&server)["guests"], 0);
 }
 
@@ -38,7 +29,11 @@ fn the_browser_gets_a_signed_cookie_and_none_of_the_headers() {
         let ours: Vec<_> = answer.headers.iter().filter(|(name, _)| name.starts_with("x-presence")).collect();
         assert!(ours.is_empty(), "{ours:?}");
     }
-    assert_eq!(browser.cookies(), ["csrftoken", "presence", "sessionid"], "the site's cookies, and ours");
+    assert_eq!(
+        browser.cookies(),
+        ["csrftoken", "presence", "presence_session", "presence_sign_on"],
+        "the site's cookies, and ours"
+    );
     assert_eq!(browser.open(&server, "/forum/").cookie(), None, "it is good for a while");
 }
 
@@ -96,10 +91,13 @@ fn a_session_that_is_over_signs_the_user_out_with_the_next_page() {
     let (_django, server) = site();
     let browser = Browser::at("10.0.0.1");
     browser.log_in(&server, "sally");
-    browser.forget("sessionid");
+    browser.forget("presence_session");
     browser.open(&server, "/forum/");
     assert_eq!(server.ids(ONLINE), [""; 0]);
-    assert_eq!(browser.cookies(), ["csrftoken"]);
+    // The sign-on is good for other applications still; here they are a guest.
+    assert_eq!(browser.cookies(), ["csrftoken", "presence_sign_on"]);
+    browser.open(&server, "/forum/");
+    assert_eq!(counts(&server), json!({"total": 1, "users": 0, "guests": 1, "bots": 0}));
 }
 
 #[test]
@@ -120,7 +118,7 @@ fn after_a_crash_everybody_is_still_there() {
     sally.log_in(&server, "sally");
     bob.log_in(&server, "bob");
     guest.open(&server, "/");
-    sally.open(&server, "/profile/");
+    sally.open(&server, "/profile/sally/");
     let before = server.json(ONLINE);
     assert_eq!(before["counts"], json!({"total": 3, "users": 2, "guests": 1, "bots": 0}));
 
@@ -130,7 +128,7 @@ fn after_a_crash_everybody_is_still_there() {
 
     // The cookies are still good, and the guest is still the same one.
     assert_eq!(sally.client(&server).touch(r#"{"path":"/forum/"}"#).status, 204);
-    assert!(bob.open(&server, "/profile/").text().contains("Bjørn"));
+    assert!(bob.open(&server, "/profile/sally/").text().contains("Bjørn"));
     guest.open(&server, "/forum/");
     assert_eq!(counts(&server), before["counts"]);
 }
@@ -139,7 +137,7 @@ fn after_a_crash_everybody_is_still_there() {
 fn the_site_answers_through_the_worker_as_it_does_without() {
     let (django, server) = site();
     let browser = Browser::at("10.0.0.1");
-    for path in ["/", "/forum/", "/forum", "/profile/", "/latest/", "/export/", "/static/club.css", "/nowhere/"] {
+    for path in ["/", "/forum/", "/forum", "/profile/sally/", "/latest/", "/export/", "/static/club.css", "/nowhere/"] {
         let (direct, through) = (django.get(path), browser.client(&server).document().get(path));
         assert_eq!(through.status, direct.status, "{path}");
         // The address is the visitor's, where a page or a redirect names it.
@@ -153,143 +151,4 @@ fn the_site_answers_through_the_worker_as_it_does_without() {
     let style = browser.client(&server).get("/static/club.css");
     let unchanged = browser.client(&server).with("if-modified-since", style.header("last-modified").unwrap());
     assert_eq!(unchanged.get("/static/club.css").status, 304);
-}
-
-/// A site, and the Worker in front of it.
-fn site() -> (Django, Server) {
-    let django = Django::start();
-    let server = Setup::new().var("ORIGIN", &django.url("")).start();
-    (django, server)
-}
-
-fn counts(server: &Server) -> Value {
-    server.json(ONLINE)["counts"].clone()
-}
-
-/// The Django site, with a database of its own.
-struct Django {
-    port: u16,
-    home: TempDir,
-    child: Child,
-}
-
-impl Django {
-    fn start() -> Self {
-        assert!(Path::new(PYTHON).is_file(), "{PYTHON} is missing: run `npm test`, which installs it");
-        let home = tempfile::tempdir().unwrap();
-        let manage = |arguments: &[&str]| {
-            let log = std::fs::OpenOptions::new().create(true).append(true).open(home.path().join("log")).unwrap();
-            let mut command = Command::new(PYTHON);
-            command.args(["-B", "-u", "manage.py"]).args(arguments).current_dir(SITE);
-            command.env("CLUB_DATABASE", home.path().join("club.sqlite3"));
-            command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-            command
-        };
-        let seeded = manage(&["seed"]).status().expect("Python starts");
-        assert!(seeded.success(), "the database was not made: {}", log(&home));
-        // Port 0 is a free one, which it then tells. Without the reloader there is one process to end.
-        let serve = ["runserver", "--noreload", "--skip-checks", "127.0.0.1:0"];
-        let child = manage(&serve).spawn().expect("Python starts");
-        let mut django = Self { port: 0, home, child };
-        eventually(true, || {
-            assert_eq!(django.child.try_wait().unwrap(), None, "the site has ended");
-            django.port = told_port(&log(&django.home)).unwrap_or(0);
-            django.port != 0
-        });
-        django
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    /// What it answers when nobody stands in front of it.
-    fn get(&self, path: &str) -> Answer {
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
-        let mut response = agent.get(self.url(path)).call().unwrap();
-        let text = |value: &ureq::http::HeaderValue| value.to_str().unwrap().to_owned();
-        let headers = response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-        let status = response.status().as_u16();
-        Answer { status, headers, body: response.body_mut().read_to_vec().unwrap() }
-    }
-}
-
-impl Drop for Django {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the site's log:\n{}", log(&self.home));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn log(home: &TempDir) -> String {
-    std::fs::read_to_string(home.path().join("log")).unwrap_or_default()
-}
-
-fn told_port(log: &str) -> Option<u16> {
-    let (_, rest) = log.split_once("development server at http://127.0.0.1:")?;
-    rest.split_once('/')?.0.parse().ok()
-}
-
-/// Somebody's browser: it keeps cookies, and sends forms as they were served.
-struct Browser {
-    address: &'static str,
-    jar: RefCell<BTreeMap<String, String>>,
-}
-
-impl Browser {
-    fn at(address: &'static str) -> Self {
-        Self { address, jar: RefCell::default() }
-    }
-
-    fn client<'a>(&self, server: &'a Server) -> Client<'a> {
-        let jar = self.jar.borrow();
-        let cookies: Vec<_> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        server.by(self.address).with("cookie", &cookies.join("; "))
-    }
-
-    fn open(&self, server: &Server, path: &str) -> Answer {
-        self.take_cookies(self.client(server).document().get(path))
-    }
-
-    /// Opens a page and sends the form on it.
-    fn submit(&self, server: &Server, page: &str, action: &str, fields: &str) -> Answer {
-        let page = self.open(server, page).text();
-        let (_, rest) = page.split_once(r#"name="csrfmiddlewaretoken" value=""#).expect("a form");
-        let (token, _) = rest.split_once('"').unwrap();
-        let form = self.client(server).document().with("origin", &server.url(""));
-        let form = form.with("content-type", "application/x-www-form-urlencoded");
-        let answer = self.take_cookies(form.post(action, &format!("csrfmiddlewaretoken={token}&{fields}")));
-        assert_eq!((answer.status, answer.header("location")), (302, Some("/")), "{}", answer.text());
-        answer
-    }
-
-    fn log_in(&self, server: &Server, name: &str) -> Answer {
-        self.submit(server, "/login/", "/login/", &format!("username={name}&password={name}-secret"))
-    }
-
-    fn take_cookies(&self, answer: Answer) -> Answer {
-        for cookie in answer.all("set-cookie") {
-            let (name, rest) = cookie.split_once('=').unwrap();
-            let value = rest.split(';').next().unwrap();
-            // Cleared is what has no time left, as Django and the Worker both say it.
-            if rest.contains("Max-Age=0") {
-                self.forget(name);
-            } else {
-                self.jar.borrow_mut().insert(name.to_owned(), value.to_owned());
-            }
-        }
-        answer
-    }
-
-    fn forget(&self, name: &str) {
-        self.jar.borrow_mut().remove(name);
-    }
-
-    fn cookies(&self) -> Vec<String> {
-        self.jar.borrow().keys().cloned().collect()
-    }
 }

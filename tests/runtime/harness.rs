@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,12 +31,13 @@ pub struct Setup {
     build: Build,
     vars: BTreeMap<String, String>,
     outbound: Option<u16>,
+    socket: Option<Arc<TcpListener>>,
 }
 
 impl Setup {
     /// The shipped build with nothing configured.
     pub fn new() -> Self {
-        Self { build: Build::Shipped, vars: BTreeMap::new(), outbound: None }
+        Self { build: Build::Shipped, vars: BTreeMap::new(), outbound: None, socket: None }
     }
 
     /// The build with the test hooks.
@@ -59,6 +61,12 @@ impl Setup {
     pub fn on_route_of(mut self, origin: &Origin) -> Self {
         self.outbound = Some(origin.port);
         self.var("ORIGIN", "route")
+    }
+
+    /// At an address that is known before it starts, and that it keeps when it is started again.
+    pub fn at(mut self, socket: TcpListener) -> Self {
+        self.socket = Some(Arc::new(socket));
+        self
     }
 
     /// Starts it.
@@ -128,13 +136,12 @@ impl Server {
         std::fs::create_dir_all(&storage).unwrap();
         std::fs::write(home.path().join("config.capnp"), setup.capnp(&storage)).unwrap();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(home.path().join("log")).unwrap();
-        let mut child = Command::new(workerd(root))
-            .args(["serve", "--control-fd=1", "config.capnp"])
-            .current_dir(home.path())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("workerd starts");
+        let mut command = Command::new(workerd(root));
+        command.args(["serve", "--control-fd=1", "config.capnp"]).current_dir(home.path());
+        if let Some(socket) = &setup.socket {
+            command.arg("--socket-fd=http=0").stdin(OwnedFd::from(socket.try_clone().unwrap()));
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("workerd starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let told: Value = serde_json::from_str(&line).unwrap_or_else(|_| {

@@ -4,6 +4,8 @@ mod access;
 mod bad_input;
 mod blocks;
 mod django;
+mod django_site;
+mod django_users;
 mod durability;
 mod faults;
 mod harness;

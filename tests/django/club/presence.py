@@ -9,6 +9,7 @@ def presence(get_response):
         response["X-Presence-User"] = quote(user.get_username(), safe="")  # empty: nobody is signed in
         if user.is_authenticated:
             response["X-Presence-Name"] = quote(user.get_full_name() or user.get_username(), safe="")
+            response["X-Presence-Perms"] = "view_viewers" if user.is_staff else ""
             patch_cache_control(response, private=True)
         return response
 

@@ -13,10 +13,16 @@ ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 USE_X_FORWARDED_HOST = True
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
+# Where the site reaches the Worker, and what it shows there. The host is the one that visitors see, or SITE is set there.
+PRESENCE_URL = os.environ.get("PRESENCE_URL", "http://localhost:8787/_presence")
+PRESENCE_ADMIN_TOKEN = os.environ["PRESENCE_ADMIN_TOKEN"]
+
+SESSION_ENGINE = "club.sessions"
+SESSION_COOKIE_NAME = "presence_session"  # by which the Worker knows it
+
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.staticfiles",
     "club",
 ]
@@ -26,6 +32,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "club.presence.presence",
+    "club.sign_on.sign_on",
 ]
 ROOT_URLCONF = "club.urls"
 TEMPLATES = [

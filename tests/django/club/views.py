@@ -1,7 +1,15 @@
+from urllib.parse import quote
+
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponseRedirect, JsonResponse, StreamingHttpResponse
-from django.shortcuts import render
+from django.contrib.auth.models import Group, User
+from django.http import HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_POST
+
+from .api import ask, look
 
 
 def home(request):
@@ -12,9 +20,47 @@ def forum(request):
     return render(request, "page.html", {"title": "Forum"})
 
 
+@cache_control(private=True)
+def profile(request, username):
+    """Somebody's page. Who looked at it is shown to those only to whom the Worker tells it."""
+    member, topic = get_object_or_404(User, username=username), quote(f"user:{username}", safe="")
+    seen = look(request, f"users/{quote(username, safe='')}.json")
+    viewers = look(request, f"viewers.json?topic={topic}")
+    page = {"title": "Profile", "member": member, "seen": seen, "viewers": viewers}
+    response = render(request, "profile.html", page)
+    response["X-Presence-Topic"] = topic
+    return response
+
+
+@cache_control(private=True)
+def group(request, name):
+    return render(request, "group.html", {"title": name, "group": get_object_or_404(Group, name=name)})
+
+
+@require_POST
 @login_required
-def profile(request):
-    return render(request, "page.html", {"title": "Profile"})
+def join(request, name):
+    request.user.groups.add(get_object_or_404(Group, name=name))
+    return redirect("group", name)
+
+
+@require_POST
+@login_required
+def app_password(request):
+    """A password for the user's feed reader. It is shown this once, and kept nowhere."""
+    user = {"user": request.user.get_username(), "email": request.user.email or None}
+    made = ask("POST", "app-passwords", user | {"label": "feed reader"})
+    return HttpResponse(made["password"], content_type="text/plain")
+
+
+@require_POST
+@login_required
+def goodbye(request):
+    """Deletes the user's account, and with it every trace of them in the Worker."""
+    user = request.user
+    logout(request)
+    user.delete()
+    return redirect("home")
 
 
 def latest(request):

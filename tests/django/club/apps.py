@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class Club(AppConfig):
+    name = "club"
+
+    def ready(self):
+        from . import signals  # noqa: F401
