@@ -1,5 +1,5 @@
 // Touches the presence service for this visitor and lists in <whos-online> who else is there.
-// Failure is quiet: what is shown stays shown.
+// Failure is quiet: what is shown stays.
 (() => {
   if (customElements.get("whos-online")) return; // loaded twice
 
@@ -17,7 +17,7 @@
     return isNaN(n) ? otherwise : Math.min(most, Math.max(least, n));
   }
 
-  // `stream` drops half a character at the end. Encoding mends lone surrogates, which are not valid JSON.
+  // `stream` drops half a character. Encoding mends lone surrogates, which are not JSON.
   const cut = (text, bytes) =>
     new TextDecoder().decode(new TextEncoder().encode(text).subarray(0, bytes), { stream: true });
 
@@ -27,7 +27,7 @@
     return response.text();
   }
 
-  // Repeats a job while the page is visible. Asked while one runs, it runs once more after.
+  // Repeats a job while the page is visible. Asked while it runs, it runs once more.
   function loop(job, seconds) {
     let timer, running, again, failures = 0;
     const stop = () => clearTimeout(timer);
@@ -48,7 +48,7 @@
     return { run, stop };
   }
 
-  // A path or topic that is too long is left out: cut, it would name another one.
+  // A path or topic that is too long is left out: cut, it is another one.
   function place() {
     const path = location.pathname;
     const topic = document.querySelector("whos-online[topic]")?.getAttribute("topic");
@@ -69,13 +69,18 @@
     await request("v1/touch", { method: "POST", credentials: "include", keepalive: document.hidden, body });
   }, () => touchEvery);
 
-  // For all elements that read the same address. fetch itself sends no credentials to another origin.
+  // For all elements that read the same address. fetch sends no credentials to another origin.
   function newFeed(source) {
     const elements = new Set();
     const feed = loop(async () => {
       if (asleep() || !elements.size) return;
       if (moved()) await presence.run();
-      const text = await request(source, { cache: "no-cache" }); // not where the visitor was a page ago
+      const ask = () => request(source, { cache: "no-cache" }); // not what was true a page ago
+      const text = await ask().catch((error) => {
+        if (!/40[13]/.test(error)) throw error;
+        source = source.replace(/=\d+/, "=0"); // without the names
+        return ask();
+      });
       if (text === feed.text) return;
       const data = JSON.parse(text);
       if (!((data.counts ?? data).total >= 0)) throw new Error(text);
@@ -101,7 +106,7 @@
 
   function start() {
     document.addEventListener("visibilitychange", () => {
-      if (gone) return; // a touch would undo the leave
+      if (gone) return; // or the leave is undone
       if (!document.hidden) return wake();
       sleep();
       presence.run();
@@ -121,7 +126,7 @@
     return presence.run();
   }
 
-  // Once the title is known, and a prerendered page is looked at.
+  // Once the title is known, and the page is looked at.
   const ready = new Promise((resolve) => {
     const event = document.prerendering ? "prerenderingchange" : document.readyState === "loading" && "DOMContentLoaded";
     event ? document.addEventListener(event, resolve) : resolve();
@@ -229,7 +234,7 @@
       return row;
     }
 
-    // <bdi>: the direction of a name must not reorder its neighbours. An <a> without href is plain text.
+    // <bdi>: a name's direction must not reorder its neighbours. <a> without href is text.
     #name({ id, name }) {
       const a = make("a", { part: "name" }, make("bdi", {}, name || id));
       if (this.link) a.href = this.link.replaceAll("{id}", () => encodeURIComponent(id));
@@ -249,7 +254,7 @@
   }
   customElements.define("whos-online", WhosOnline);
 
-  // Few pages have one: its code comes with the first.
+  // Its code comes with the first.
   customElements.define("last-seen", class extends HTMLElement {
     connectedCallback() {
       ready.then(() => import(base + "last-seen.js")).then(({ update }) => update(this), () => {});

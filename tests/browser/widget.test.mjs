@@ -73,6 +73,18 @@ describe("the widget", { concurrency: 5, timeout: 120_000 }, () => {
     assert.deepEqual(page.problems, []);
   });
 
+  test("shows the count alone to those who may not see names", async (t) => {
+    const ACCESS = JSON.stringify({ names: "users", locations: "perm:staff" });
+    const worker = await startMembers(t, { vars: { ACCESS } });
+    await worker.visit("/?as=sally&name=Sally");
+    const guest = await open(t, worker.url("/"));
+    await eventually(async () => assert.deepEqual(await lines(guest), ["2 online", "1 guest"]));
+    assert.ok(guest.problems.every((problem) => /40[13]/.test(problem)), `${guest.problems}`);
+    const bob = await open(t, worker.url("/?as=bob&name=Bob"), { who: "Second" });
+    await eventually(async () => assert.deepEqual(await lines(bob), ["3 online", "Bob", "Sally", "and 1 guest"]));
+    assert.deepEqual(bob.problems, []);
+  });
+
   test("leaves what stands in the page while the service cannot be reached", async (t) => {
     const script = readFileSync(join(root, "www/widget.js"));
     for (const failure of [null, { status: 500, body: "no" }, { status: 200, body: "<html>" }, { status: 200, body: "{}" }]) {
