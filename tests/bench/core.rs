@@ -1,5 +1,4 @@
-//! `npm run bench`: what the core costs, natively. A look at how costs grow with the number of members; times differ from
-//! machine to machine, their ratios hardly.
+//! What the core costs, natively, and how that grows with the number of members.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -11,7 +10,8 @@ use whos_online::presence::time::{Millis, Seconds, Timestamp};
 const WINDOW: Seconds = Seconds(330);
 const BATCH: u64 = 1000;
 
-fn main() {
+/// Prints it.
+pub fn run() {
     println!("{:>10} {:>12} {:>12} {:>14} {:>14}", "members", "ns/touch", "us/list 100", "ms/restart", "bytes/touch");
     for members in [1_000, 10_000, 100_000, 1_000_000] {
         measure(members);

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -23,7 +22,16 @@ pub enum Build {
     Shipped,
     /// The one whose clock a test can set, and in which it can make things go wrong.
     TestHooks,
+    /// Another Worker: a script of one file.
+    Script(&'static str),
 }
+
+/// The Worker's objects: their bindings, classes and keys.
+const OBJECTS: [(&str, &str, &str); 3] = [
+    ("PRESENCE", "PresenceObject", "presence"),
+    ("LOGINS", "LoginObject", "logins"),
+    ("ACCOUNTS", "AccountObject", "accounts"),
+];
 
 /// How a Worker is set up.
 #[derive(Clone)]
@@ -43,6 +51,12 @@ impl Setup {
     /// The build with the test hooks.
     pub fn hooked() -> Self {
         Self { build: Build::TestHooks, ..Self::new() }
+    }
+
+    /// Another Worker, from a script under the project's root.
+    #[allow(dead_code, reason = "the bench compares with some")]
+    pub fn script(path: &'static str) -> Self {
+        Self { build: Build::Script(path), ..Self::new() }
     }
 
     /// With a variable.
@@ -76,10 +90,18 @@ impl Setup {
     }
 
     fn capnp(&self, storage: &Path) -> String {
-        let mut bindings = String::new();
-        for (name, value) in &self.vars {
-            let _ = write!(bindings, ", (name = {name:?}, text = {value:?})");
+        let mut bindings: Vec<_> =
+            self.vars.iter().map(|(name, value)| format!("(name = {name:?}, text = {value:?})")).collect();
+        let mut modules = r#"(name = "index.js", esModule = embed "index.js")"#.to_owned();
+        let mut objects = String::new();
+        if !matches!(self.build, Build::Script(_)) {
+            modules += r#", (name = "./index_bg.wasm", wasm = embed "index_bg.wasm")"#;
+            for (binding, class, key) in OBJECTS {
+                objects += &format!("(className = {class:?}, uniqueKey = {key:?}, enableSql = true), ");
+                bindings.push(format!("(name = {binding:?}, durableObjectNamespace = {class:?})"));
+            }
         }
+        let bindings = bindings.join(", ");
         let (outbound, service) = match self.outbound {
             Some(port) => (
                 "globalOutbound = \"site\",",
@@ -94,18 +116,11 @@ const config :Workerd.Config = (
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
 );
 const worker :Workerd.Worker = (
-  modules = [(name = "index.js", esModule = embed "index.js"), (name = "./index_bg.wasm", wasm = embed "index_bg.wasm")],
+  modules = [{modules}],
   compatibilityDate = "2026-10-01",
-  durableObjectNamespaces = [
-    (className = "PresenceObject", uniqueKey = "presence", enableSql = true),
-    (className = "LoginObject", uniqueKey = "logins", enableSql = true),
-    (className = "AccountObject", uniqueKey = "accounts", enableSql = true),
-  ],
+  durableObjectNamespaces = [{objects}],
   durableObjectStorage = (localDisk = "disk"), {outbound}
-  bindings = [
-    (name = "PRESENCE", durableObjectNamespace = "PresenceObject"),
-    (name = "LOGINS", durableObjectNamespace = "LoginObject"),
-    (name = "ACCOUNTS", durableObjectNamespace = "AccountObject"){bindings}],
+  bindings = [{bindings}],
 );
 "#
         )
@@ -123,14 +138,14 @@ pub struct Server {
 impl Server {
     fn start(setup: Setup, home: TempDir) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let build = root.join(if setup.build == Build::Shipped { "build" } else { "build-test" });
-        for file in ["index.js", "index_bg.wasm"] {
-            assert!(
-                build.join(file).is_file(),
-                "{} is missing: run `npm test`, which builds it",
-                build.join(file).display()
-            );
-            let _ = symlink(build.join(file), home.path().join(file));
+        let built = match setup.build {
+            Build::Shipped => vec!["build/index.js", "build/index_bg.wasm"],
+            Build::TestHooks => vec!["build-test/index.js", "build-test/index_bg.wasm"],
+            Build::Script(path) => vec![path],
+        };
+        for (file, name) in built.into_iter().zip(["index.js", "index_bg.wasm"]) {
+            assert!(root.join(file).is_file(), "{file} is missing: run `npm run build`, or `npm test`");
+            let _ = symlink(root.join(file), home.path().join(name));
         }
         let storage = home.path().join("storage");
         std::fs::create_dir_all(&storage).unwrap();

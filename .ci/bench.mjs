@@ -1,0 +1,8 @@
+// `npm run bench`: builds what ships, and measures it. `npm run bench -- core` or `-- http` measures a part.
+
+import { build } from "./build.mjs";
+import { run, setUp } from "./setup.mjs";
+
+const environment = setUp();
+build(environment);
+run("cargo", ["run", "--quiet", "--release", "--example", "bench", "--", ...process.argv.slice(2)], { env: environment });

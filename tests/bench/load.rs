@@ -1,0 +1,89 @@
+//! A load: connections that are kept alive, each of which asks again as soon as it is answered.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What came of it.
+pub struct Load {
+    /// Answers other than 200.
+    pub refused: usize,
+    /// Answers of 200 a second.
+    pub rate: f64,
+    /// Half of the answers took no longer than this.
+    pub median: Duration,
+    /// All but a hundredth of them took no longer than this.
+    pub late: Duration,
+}
+
+/// Sends requests, in turn, over and over, for some time.
+pub fn run(port: u16, connections: usize, time: Duration, requests: &[Vec<u8>]) -> Load {
+    let (next, start) = (AtomicUsize::new(0), Instant::now());
+    let one = || {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let (mut reader, mut writer) = (BufReader::new(stream.try_clone().unwrap()), stream);
+        let (mut taken, mut refused) = (Vec::new(), 0);
+        while start.elapsed() < time {
+            let request = &requests[next.fetch_add(1, Ordering::Relaxed) % requests.len()];
+            let sent = Instant::now();
+            writer.write_all(request).unwrap();
+            match answer(&mut reader) {
+                200 => taken.push(sent.elapsed()),
+                _ => refused += 1,
+            }
+        }
+        (taken, refused)
+    };
+    let (mut taken, mut refused) = (Vec::new(), 0);
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..connections).map(|_| scope.spawn(one)).collect();
+        for connection in all {
+            let (some, no) = connection.join().unwrap();
+            taken.extend(some);
+            refused += no;
+        }
+    });
+    let rate = taken.len() as f64 / start.elapsed().as_secs_f64();
+    taken.sort_unstable();
+    let at = |part: usize| taken.get(taken.len() * part / 100).copied().unwrap_or_default();
+    Load { refused, rate, median: at(50), late: at(99) }
+}
+
+/// Reads an answer to its end, and gives its status.
+fn answer(reader: &mut BufReader<TcpStream>) -> u16 {
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let mut length = None;
+    loop {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        if line.trim_end().is_empty() {
+            break;
+        }
+        if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = text.trim().parse().ok();
+        }
+    }
+    match length {
+        Some(length) => skip(reader, length),
+        None => loop {
+            line.clear();
+            reader.read_line(&mut line).unwrap();
+            let chunk = usize::from_str_radix(line.trim_end(), 16).unwrap_or(0);
+            skip(reader, chunk + 2);
+            if chunk == 0 {
+                break;
+            }
+        },
+    }
+    status
+}
+
+fn skip(reader: &mut BufReader<TcpStream>, length: usize) {
+    std::io::copy(&mut reader.by_ref().take(length as u64), &mut std::io::sink()).unwrap();
+}

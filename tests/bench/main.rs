@@ -1,0 +1,24 @@
+//! `npm run bench`: what presence costs, in the core alone and over HTTP. Times differ from machine to machine; what is
+//! compared here is measured side by side, in turns, and its ratios hardly differ.
+
+mod core;
+#[allow(dead_code, reason = "the tests use the rest of it")]
+#[path = "../runtime/harness.rs"]
+mod harness;
+mod http;
+mod load;
+
+fn main() {
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |name: &str| parts.is_empty() || parts.iter().any(|part| part == name);
+    if let Some(part) = parts.iter().find(|part| !["core", "http"].contains(&part.as_str())) {
+        eprintln!("There is no part {part:?}: say `core`, `http`, or nothing for all of them.");
+        std::process::exit(2);
+    }
+    if wanted("core") {
+        core::run();
+    }
+    if wanted("http") {
+        http::run();
+    }
+}
