@@ -23,6 +23,7 @@ impl Site {
         self.views.retain(|view| view.viewer != key);
         self.departures.retain(|departure| departure.user != *user);
         self.bump();
+        self.forget_changes();
         self.rows.clear();
         self.next_slot = 0;
         let everybody = [Kind::User, Kind::Guest, Kind::Bot].map(|kind| self.roster(kind).iter());

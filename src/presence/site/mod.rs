@@ -3,6 +3,7 @@
 //! What is stored goes out as [`Write`]s; whoever holds a site writes them down before it answers, and gives them all
 //! back to [`Site::restore`] after a restart. Time never runs backwards here: see [`Site::advance`].
 
+pub mod changes;
 pub mod erasing;
 mod passing;
 mod signals;
@@ -127,6 +128,8 @@ pub struct Site {
     views: Vec<Viewed>,
     /// How far the clock had come when it was put back since the last row: rows must tell, or a restart would not know.
     rewound_from: Option<Timestamp>,
+    /// While anybody watches.
+    log: Option<changes::Log>,
 }
 
 impl Site {
@@ -150,6 +153,7 @@ impl Site {
             departures: Vec::new(),
             views: Vec::new(),
             rewound_from: None,
+            log: None,
         }
     }
 
@@ -196,7 +200,7 @@ impl Site {
             return (views, next);
         }
         self.roster(kind).newest(after, |member| {
-            if (member.invisible() && !filter.invisible) || !self.matches(member, filter) {
+            if !self.visible(member, filter) {
                 return true;
             }
             if views.len() == limit {
@@ -238,6 +242,10 @@ impl Site {
         counts
     }
 
+    fn visible(&self, member: &Member, filter: &Filter<'_>) -> bool {
+        (filter.invisible || !member.invisible()) && self.matches(member, filter)
+    }
+
     fn matches(&self, member: &Member, filter: &Filter<'_>) -> bool {
         let path = |wanted: &str| {
             member.place.and_then(|id| self.places.get(id)).is_some_and(|place| place.path.as_str() == wanted)
@@ -246,7 +254,6 @@ impl Site {
     }
 
     fn view<'a>(&'a self, member: &'a Member) -> View<'a> {
-        let live = member.tabs.iter().filter(|tab| self.users.covers(tab.at)).count();
         View {
             key: &member.key,
             profile: member.profile.as_deref(),
@@ -254,7 +261,7 @@ impl Site {
             since: member.since,
             last_seen: member.last_seen,
             place: member.place.and_then(|id| self.places.get(id)),
-            tabs: live.max(1),
+            tabs: changes::tabs(member),
         }
     }
 

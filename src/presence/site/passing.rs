@@ -76,10 +76,12 @@ impl Site {
             }
         }
         self.bump();
+        self.forget_changes();
     }
 
     /// Lets go of all that a member held, and notes a user's departure.
     pub(super) fn depart(&mut self, member: Member) {
+        self.note_gone(&member);
         self.note_last_views(&member);
         if member.invisible() {
             self.invisible = self.invisible.saturating_sub(1);

@@ -19,13 +19,18 @@ impl Site {
             let at = self.now.minus(report.age);
             match report.signal {
                 Signal::Touch(touch) => {
+                    touch.was.iter().for_each(|was| self.note(was));
+                    self.note(&touch.key);
                     if let Some(was) = self.supersede(&touch) {
                         gone.push(was);
                         changed.push(touch.key.clone());
                     }
                     changed.extend(self.touch(at, touch));
                 }
-                Signal::Leave { key, tab } => changed.extend(self.leave(at, key, tab)),
+                Signal::Leave { key, tab } => {
+                    self.note(&key);
+                    changed.extend(self.leave(at, key, tab));
+                }
                 Signal::SignOut(user) => gone.extend(self.sign_out(at, user)),
             }
         }

@@ -20,6 +20,25 @@ impl Site {
         rows: impl IntoIterator<Item = (i64, Vec<u8>)>,
         now: Timestamp,
     ) -> (Self, Outcome, usize) {
+        Self::rebuild(window, rows, now, false)
+    }
+
+    /// The same for a site that is watched: whoever was told of the newest row, or of what time has brought since, can
+    /// be told what has changed.
+    pub fn restore_watched(
+        window: Seconds,
+        rows: impl IntoIterator<Item = (i64, Vec<u8>)>,
+        now: Timestamp,
+    ) -> (Self, Outcome, usize) {
+        Self::rebuild(window, rows, now, true)
+    }
+
+    fn rebuild(
+        window: Seconds,
+        rows: impl IntoIterator<Item = (i64, Vec<u8>)>,
+        now: Timestamp,
+        watched: bool,
+    ) -> (Self, Outcome, usize) {
         let mut unreadable = Vec::new();
         let mut batches: Vec<(i64, Batch)> = Vec::new();
         for (slot, data) in rows {
@@ -41,7 +60,11 @@ impl Site {
             site.keep_row(slot);
         }
         site.rewound_from = None;
+        if watched {
+            site.watch();
+        }
         let outcome = site.advance(now);
+        site.settle_log();
         // Perhaps a newer release wrote them and will be back: they are kept for as long as they could matter.
         unreadable.iter().for_each(|slot| site.keep_row(*slot));
         (site, outcome, unreadable.len())

@@ -69,7 +69,7 @@ impl Site {
     }
 
     /// The topic of each page that a member has open, and of the one where they were last.
-    fn looks<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = (&'a Topic, Timestamp)> {
+    pub(super) fn looks<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = (&'a Topic, Timestamp)> {
         let tabs = member.tabs.iter().map(|tab| (tab.place, tab.at));
         tabs.chain([(member.place, member.last_seen)]).filter_map(|(place, at)| Some((self.topic(place?)?, at)))
     }

@@ -1,0 +1,173 @@
+//! What has changed since a version, for those who watch.
+//!
+//! While anybody watches, what a user was like before a change is noted with the version at which that was so. The
+//! first note of a user since a version tells what whoever was told of that version knows of them; what they are like
+//! now is known anyway. So whatever happened in between is one join, leave or update, or nothing.
+
+use super::{Filter, Site, View};
+use crate::presence::id::{Topic, UserId};
+use crate::presence::member::{MemberKey, Place, Profile, State};
+use crate::presence::roster::Member;
+use crate::presence::time::Timestamp;
+use std::collections::{HashSet, VecDeque};
+
+/// How many changes are remembered; who has missed more is told everything anew.
+pub const MAX_CHANGES: usize = 10_000;
+
+/// What became of users since a version, for somebody who watches.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes<'a> {
+    /// Who came, or can be seen now.
+    pub joins: Vec<View<'a>>,
+    /// Who is shown otherwise than before. That they were touched again is nothing new.
+    pub updates: Vec<View<'a>>,
+    /// Who went, or cannot be seen any more.
+    pub leaves: Vec<&'a UserId>,
+}
+
+impl Changes<'_> {
+    /// Whether nothing has changed.
+    pub fn is_empty(&self) -> bool {
+        self.joins.is_empty() && self.updates.is_empty() && self.leaves.is_empty()
+    }
+}
+
+/// What was remembered.
+#[derive(Default)]
+pub(super) struct Log {
+    changes: VecDeque<Change>,
+    /// The oldest version since which all is known.
+    since: u64,
+    /// The version that a restart led to. What time had brought since `since` was noted in one go then, though it may
+    /// have come, and been told, at any version up to this one.
+    settled: u64,
+}
+
+struct Change {
+    /// The version until which it was so.
+    until: u64,
+    user: UserId,
+    before: Option<Shown>,
+}
+
+/// All that is shown of a user.
+#[derive(PartialEq)]
+struct Shown {
+    profile: Option<Profile>,
+    place: Option<Place>,
+    topics: Vec<Topic>,
+    state: State,
+    since: Timestamp,
+    tabs: usize,
+}
+
+impl Shown {
+    fn matches(&self, filter: &Filter<'_>) -> bool {
+        let visible = filter.invisible || !self.profile.as_ref().is_some_and(|profile| profile.invisible);
+        let path = |wanted: &str| self.place.as_ref().is_some_and(|place| place.path.as_str() == wanted);
+        let topic = |wanted: &str| self.topics.iter().any(|topic| topic.as_str() == wanted);
+        visible && filter.path.is_none_or(path) && filter.topic.is_none_or(topic)
+    }
+
+    /// Whether somebody who may not see where people are would see a difference, or who may.
+    fn looks_like(&self, other: &Self, locations: bool) -> bool {
+        let seen = |place: &Option<Place>| place.as_ref().map(|place| (place.path.clone(), place.title.clone()));
+        let alike = self.profile == other.profile && self.state == other.state && self.since == other.since;
+        alike && self.tabs == other.tabs && (!locations || seen(&self.place) == seen(&other.place))
+    }
+}
+
+impl Site {
+    /// Remembers changes from now on, if it does not already.
+    pub fn watch(&mut self) {
+        let since = self.version;
+        self.log.get_or_insert_with(|| Log { since, ..Log::default() });
+    }
+
+    /// Says that the site stands where a restart has led.
+    pub(super) fn settle_log(&mut self) {
+        let settled = self.version;
+        self.log.iter_mut().for_each(|log| log.settled = settled);
+    }
+
+    /// Remembers none any more.
+    pub fn unwatch(&mut self) {
+        self.log = None;
+    }
+
+    /// What has changed for somebody who was told of `version` and sees whom the filter lets through; `locations` is
+    /// whether they see where people are. `None` where that is not known: they have to be told everything.
+    pub fn changes(&self, version: u64, filter: &Filter<'_>, locations: bool) -> Option<Changes<'_>> {
+        let log = self.log.as_ref().filter(|log| (log.since..=self.version).contains(&version))?;
+        // To be told twice that somebody went is better than never.
+        let version = if version < log.settled { log.since } else { version };
+        let first = log.changes.partition_point(|change| change.until < version);
+        let (mut seen, mut changes) = (HashSet::new(), Changes::default());
+        for Change { user, before, .. } in log.changes.range(first..) {
+            if !seen.insert(user) {
+                continue;
+            }
+            let before = before.as_ref().filter(|shown| shown.matches(filter));
+            let member = self.users.find(&MemberKey::User(user.clone())).and_then(|slot| self.users.get(slot));
+            let member = member.filter(|member| self.visible(member, filter));
+            match (before, member) {
+                (None, None) => {}
+                (None, Some(member)) => changes.joins.push(self.view(member)),
+                (Some(_), None) => changes.leaves.push(user),
+                (Some(before), Some(member)) if before.looks_like(&self.shown(member), locations) => {}
+                (Some(_), Some(member)) => changes.updates.push(self.view(member)),
+            }
+        }
+        Some(changes)
+    }
+
+    /// Notes what a user is like who may be about to change.
+    pub(super) fn note(&mut self, key: &MemberKey) {
+        if let (Some(_), MemberKey::User(user)) = (&self.log, key) {
+            let member = self.users.find(key).and_then(|slot| self.users.get(slot));
+            let before = member.map(|member| self.shown(member));
+            self.remember(user.clone(), before);
+        }
+    }
+
+    /// The same for one who has been taken out.
+    pub(super) fn note_gone(&mut self, member: &Member) {
+        if let (Some(_), MemberKey::User(user)) = (&self.log, &member.key) {
+            self.remember(user.clone(), Some(self.shown(member)));
+        }
+    }
+
+    /// Forgets all changes: whoever watches is told everything anew.
+    pub(super) fn forget_changes(&mut self) {
+        if self.log.take().is_some() {
+            self.watch();
+        }
+    }
+
+    fn remember(&mut self, user: UserId, before: Option<Shown>) {
+        let until = self.version;
+        let Some(log) = &mut self.log else { return };
+        log.changes.push_back(Change { until, user, before });
+        if log.changes.len() > MAX_CHANGES {
+            let dropped = log.changes.pop_front().map_or(0, |change| change.until);
+            log.since = log.since.max(dropped + 1);
+        }
+    }
+
+    fn shown(&self, member: &Member) -> Shown {
+        Shown {
+            profile: member.profile.as_deref().cloned(),
+            place: member.place.and_then(|id| self.places.get(id)).cloned(),
+            topics: self.looks(member).map(|(topic, _)| topic.clone()).collect(),
+            state: member.state,
+            since: member.since,
+            tabs: tabs(member),
+        }
+    }
+}
+
+/// How many pages somebody has open, as far as these report themselves; at least 1. A page that vanished without a word
+/// counts until the next touch after its window: so nothing changes by the mere passing of time.
+pub(super) fn tabs(member: &Member) -> usize {
+    member.tabs.len().max(1)
+}

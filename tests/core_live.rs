@@ -1,0 +1,252 @@
+//! Whoever watches and applies what they are told always sees what is so.
+
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use whos_online::presence::id::{GuestKey, Name, PagePath, TabId, Topic, UserId};
+use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
+use whos_online::presence::site::changes::MAX_CHANGES;
+use whos_online::presence::site::{Filter, Outcome, Report, Site, View};
+use whos_online::presence::time::{Millis, Seconds, Timestamp};
+
+const WINDOW: Seconds = Seconds(300);
+const START: i64 = 1_795_203_180_000;
+
+/// What a watcher shows of a user.
+type Row = (Option<Profile>, State, Timestamp, Option<Place>, usize);
+
+/// Somebody who watches, by what they were told alone.
+struct Watcher {
+    filter: Filter<'static>,
+    locations: bool,
+    version: u64,
+    users: BTreeMap<String, Row>,
+    /// Changes and full states that it took.
+    told: (usize, usize),
+}
+
+impl Watcher {
+    fn row(&self, view: &View<'_>) -> (String, Row) {
+        let MemberKey::User(id) = view.key else { panic!("a user") };
+        let place = view.place.filter(|_| self.locations).cloned();
+        // That another page of theirs has a topic is not shown.
+        let place = place.map(|place| Place { topic: None, ..place });
+        (id.as_str().to_owned(), (view.profile.cloned(), view.state, view.since, place, view.tabs))
+    }
+
+    fn truth(&self, site: &Site) -> BTreeMap<String, Row> {
+        let (all, _) = site.list(Kind::User, &self.filter, None, usize::MAX);
+        all.iter().map(|view| self.row(view)).collect()
+    }
+
+    fn listen(&mut self, site: &Site) {
+        match site.changes(self.version, &self.filter, self.locations) {
+            Some(changes) => {
+                for view in &changes.joins {
+                    let (id, row) = self.row(view);
+                    assert_eq!(self.users.insert(id, row), None, "nobody joins twice");
+                }
+                for view in &changes.updates {
+                    let (id, row) = self.row(view);
+                    let before = self.users.insert(id, row.clone());
+                    assert!(before.is_some_and(|before| before != row), "an update is one");
+                }
+                changes.leaves.iter().for_each(|id| drop(self.users.remove(id.as_str())));
+                self.told.0 += 1;
+            }
+            None => {
+                self.users = self.truth(site);
+                self.told.1 += 1;
+            }
+        }
+        self.version = site.version();
+    }
+}
+
+fn watchers() -> Vec<Watcher> {
+    let all = Filter::default();
+    let filters = [
+        (all.clone(), true),
+        (all.clone(), false),
+        (Filter { invisible: true, ..all.clone() }, true),
+        (Filter { path: Some("/1"), ..all.clone() }, true),
+        (Filter { topic: Some("user:1"), ..all }, false),
+    ];
+    let watcher = |(filter, locations)| Watcher { filter, locations, version: 0, users: BTreeMap::new(), told: (0, 0) };
+    filters.into_iter().map(watcher).collect()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Signals(Vec<(Signal, u32)>),
+    Pass(i64),
+    /// Some of the watchers are told; the others have to wait.
+    Tell(u8),
+    Restart,
+    Erase(u8),
+}
+
+fn user(number: u8) -> UserId {
+    UserId::parse(format!("{number}")).unwrap()
+}
+
+fn signal() -> impl Strategy<Value = Signal> {
+    let key = prop_oneof![
+        4 => (0..5_u8).prop_map(|number| MemberKey::User(user(number))),
+        1 => (0..3_u64).prop_map(|number| MemberKey::Guest(GuestKey(number)))
+    ];
+    let place = (0..3_u8, prop::option::of(0..2_u8)).prop_map(|(path, topic)| Place {
+        path: PagePath::parse(format!("/{path}")).unwrap(),
+        title: None,
+        topic: topic.map(|number| Topic::parse(format!("user:{number}")).unwrap()),
+    });
+    let profile = (0..3_u8, prop::bool::weighted(0.2)).prop_map(|(name, invisible)| Profile {
+        name: Name::parse(format!("Name {name}")).ok(),
+        avatar: None,
+        invisible,
+    });
+    let touch = (
+        key.clone(),
+        prop::option::weighted(0.2, (0..3_u64).prop_map(|number| MemberKey::Guest(GuestKey(number)))),
+        prop::option::of(profile),
+        prop::option::of(place),
+        prop::option::of((0..3_u32).prop_map(TabId)),
+        prop::bool::ANY,
+    );
+    let touch = touch.prop_map(|(key, was, profile, place, tab, away)| {
+        let was = was.filter(|was| *was != key);
+        let state = if away { State::Away } else { State::Online };
+        Signal::Touch(Touch { key, was, profile, place, tab, state })
+    });
+    let tab = prop::option::of((0..3_u32).prop_map(TabId));
+    prop_oneof![
+        8 => touch,
+        2 => (key, tab).prop_map(|(key, tab)| Signal::Leave { key, tab }),
+        1 => (0..5_u8).prop_map(|number| Signal::SignOut(user(number))),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => prop::collection::vec((signal(), 0..5000_u32), 1..4).prop_map(Step::Signals),
+        4 => prop_oneof![0..3000_i64, 3000..400_000_i64, -20_000..0_i64].prop_map(Step::Pass),
+        6 => any::<u8>().prop_map(Step::Tell),
+        1 => Just(Step::Restart),
+        1 => (0..5_u8).prop_map(Step::Erase),
+    ]
+}
+
+/// A site that is watched, with its rows and the clock.
+struct Watched {
+    site: Site,
+    rows: BTreeMap<i64, Vec<u8>>,
+    now: i64,
+}
+
+impl Watched {
+    fn new() -> Self {
+        let mut site = Site::new(WINDOW, Timestamp::from_millis(START));
+        site.watch();
+        Self { site, rows: BTreeMap::new(), now: START }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now)
+    }
+
+    fn keep(&mut self, outcome: Outcome) {
+        self.rows.extend(outcome.writes.into_iter().map(|write| (write.slot, write.data)));
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Signals(signals) => {
+                let report = |(signal, age): &(Signal, u32)| Report { age: Millis(*age), signal: signal.clone() };
+                let outcome = self.site.apply(self.now(), signals.iter().map(report).collect());
+                self.keep(outcome);
+            }
+            Step::Pass(millis) => {
+                self.now += millis;
+                let outcome = self.site.advance(self.now());
+                self.keep(outcome);
+            }
+            Step::Restart => {
+                let (site, outcome, _) = Site::restore_watched(WINDOW, self.rows.clone(), self.now());
+                self.site = site;
+                self.keep(outcome);
+            }
+            Step::Erase(number) => {
+                let outcome = self.site.erase(&user(*number));
+                self.rows.clear();
+                self.keep(outcome);
+            }
+            Step::Tell(_) => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #[test]
+    fn any_history_told_in_any_pieces_ends_in_what_is_so(steps in prop::collection::vec(step(), 1..60)) {
+        let (mut watched, mut watchers) = (Watched::new(), watchers());
+        for step in &steps {
+            watched.take(step);
+            if let Step::Tell(which) = step {
+                let told = watchers.iter_mut().enumerate().filter(|(number, _)| which >> number & 1 == 1);
+                for (number, watcher) in told {
+                    watcher.listen(&watched.site);
+                    prop_assert_eq!(&watcher.users, &watcher.truth(&watched.site), "watcher {} after {:?}", number, step);
+                }
+            }
+        }
+    }
+}
+
+fn touch(number: u8, path: &str) -> Signal {
+    let place = Place { path: PagePath::parse(path).unwrap(), title: None, topic: None };
+    let key = MemberKey::User(user(number));
+    Signal::Touch(Touch { key, was: None, profile: None, place: Some(place), tab: None, state: State::Online })
+}
+
+#[test]
+fn a_refresh_is_nothing_new_and_neither_is_who_came_and_went() {
+    let mut watched = Watched::new();
+    watched.take(&Step::Signals(vec![(touch(1, "/a"), 0)]));
+    let version = watched.site.version();
+    watched.take(&Step::Pass(60_000));
+    watched.take(&Step::Signals(vec![(touch(1, "/a"), 0), (touch(2, "/a"), 0)]));
+    watched.take(&Step::Signals(vec![(Signal::SignOut(user(2)), 0)]));
+    assert!(watched.site.changes(version, &Filter::default(), true).unwrap().is_empty());
+    watched.take(&Step::Signals(vec![(touch(1, "/b"), 0)]));
+    let changes = watched.site.changes(version, &Filter::default(), true).unwrap();
+    assert_eq!((changes.joins.len(), changes.updates.len(), changes.leaves.len()), (0, 1, 0), "a move is an update");
+    assert!(watched.site.changes(version, &Filter::default(), false).unwrap().is_empty(), "which not all may see");
+}
+
+#[test]
+fn who_has_missed_too_much_is_told_everything() {
+    let mut watched = Watched::new();
+    watched.take(&Step::Signals(vec![(touch(1, "/a"), 0)]));
+    let version = watched.site.version();
+    for number in 0..MAX_CHANGES {
+        watched.take(&Step::Signals(vec![(touch(1, if number % 2 == 0 { "/b" } else { "/a" }), 0)]));
+    }
+    assert!(watched.site.changes(version, &Filter::default(), true).is_some());
+    watched.take(&Step::Signals(vec![(touch(1, "/c"), 0)]));
+    assert_eq!(watched.site.changes(version, &Filter::default(), true), None);
+    assert_eq!(watched.site.changes(watched.site.version() + 1, &Filter::default(), true), None, "nor the future");
+}
+
+#[test]
+fn who_resumes_after_a_restart_hears_of_those_who_went_meanwhile() {
+    let mut watched = Watched::new();
+    watched.take(&Step::Signals(vec![(touch(1, "/a"), 0)]));
+    watched.take(&Step::Pass(200_000));
+    watched.take(&Step::Signals(vec![(touch(2, "/a"), 0)]));
+    let version = watched.site.version();
+    watched.now += 200_000;
+    watched.take(&Step::Restart);
+    let changes = watched.site.changes(version, &Filter::default(), true).unwrap();
+    assert_eq!(changes.leaves, [&user(1)]);
+    assert!(changes.joins.is_empty() && changes.updates.is_empty());
+}
