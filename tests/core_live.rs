@@ -81,7 +81,8 @@ enum Step {
     Pass(i64),
     /// Some of the watchers are told; the others have to wait.
     Tell(u8),
-    Restart,
+    /// It was down for so long.
+    Restart(i64),
     Erase(u8),
 }
 
@@ -130,7 +131,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => prop::collection::vec((signal(), 0..5000_u32), 1..4).prop_map(Step::Signals),
         4 => prop_oneof![0..3000_i64, 3000..400_000_i64, -20_000..0_i64].prop_map(Step::Pass),
         6 => any::<u8>().prop_map(Step::Tell),
-        1 => Just(Step::Restart),
+        1 => (0..400_000_i64).prop_map(Step::Restart),
         1 => (0..5_u8).prop_map(Step::Erase),
     ]
 }
@@ -169,7 +170,8 @@ impl Watched {
                 let outcome = self.site.advance(self.now());
                 self.keep(outcome);
             }
-            Step::Restart => {
+            Step::Restart(down) => {
+                self.now += down;
                 let (site, outcome, _) = Site::restore_watched(WINDOW, self.rows.clone(), self.now());
                 self.site = site;
                 self.keep(outcome);
@@ -244,9 +246,23 @@ fn who_resumes_after_a_restart_hears_of_those_who_went_meanwhile() {
     watched.take(&Step::Pass(200_000));
     watched.take(&Step::Signals(vec![(touch(2, "/a"), 0)]));
     let version = watched.site.version();
-    watched.now += 200_000;
-    watched.take(&Step::Restart);
+    watched.take(&Step::Restart(200_000));
     let changes = watched.site.changes(version, &Filter::default(), true).unwrap();
     assert_eq!(changes.leaves, [&user(1)]);
     assert!(changes.joins.is_empty() && changes.updates.is_empty());
+}
+
+#[test]
+fn who_was_told_of_a_leave_that_no_row_tells_hears_of_the_next() {
+    let mut watched = Watched::new();
+    for number in 1..=3 {
+        watched.take(&Step::Signals(vec![(touch(number, "/a"), 0)]));
+        watched.take(&Step::Pass(100_000));
+    }
+    watched.take(&Step::Pass(10_000));
+    let version = watched.site.version();
+    assert_eq!(watched.site.counts().users, 2, "the first has gone");
+    watched.take(&Step::Restart(100_000));
+    let changes = watched.site.changes(version, &Filter::default(), true).unwrap();
+    assert!(changes.leaves.contains(&&user(2)), "{changes:?}");
 }
