@@ -172,7 +172,7 @@ impl Watched {
             }
             Step::Restart(down) => {
                 self.now += down;
-                let (site, outcome, _) = Site::restore_watched(WINDOW, self.rows.clone(), self.now());
+                let (site, outcome, _) = Site::restore_watched(WINDOW, self.rows.clone(), self.now(), &[]);
                 self.site = site;
                 self.keep(outcome);
             }

@@ -20,6 +20,8 @@ pub enum Problem {
     MethodNotAllowed(&'static str),
     /// The body is larger than the bytes given.
     TooLarge(usize),
+    /// This is for a WebSocket, or for server-sent events.
+    UpgradeRequired,
     /// It is not as the request said it must be.
     PreconditionFailed,
     /// After so many failures the next attempt has to wait.
@@ -67,10 +69,32 @@ impl Problem {
             Self::MethodNotAllowed(_) => 405,
             Self::PreconditionFailed => 412,
             Self::TooLarge(_) => 413,
+            Self::UpgradeRequired => 426,
             Self::TooManyAttempts(_) => 429,
             Self::Internal | Self::Misconfigured(_) => 500,
             Self::BadGateway => 502,
             Self::Unavailable => 503,
+        }
+    }
+
+    /// What to change.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::BadRequest(detail)
+            | Self::Forbidden(detail)
+            | Self::NotFound(detail)
+            | Self::Misconfigured(detail) => detail.clone(),
+            Self::MethodNotAllowed(allow) => format!("Use {allow} here."),
+            Self::TooLarge(limit) => format!("Send at most {limit} bytes."),
+            Self::SignIn(_) => "Sign in on the site, or send a token or an app password that is good here.".to_owned(),
+            Self::PreconditionFailed => "It has changed, is there already or is gone: load it again.".to_owned(),
+            Self::UpgradeRequired => {
+                "Open a WebSocket here, or ask for server-sent events with `Accept: text/event-stream`.".to_owned()
+            }
+            Self::TooManyAttempts(wait) => format!("Try again in {} seconds.", wait.0),
+            Self::Internal => "This is a fault of ours; the Worker's log tells more.".to_owned(),
+            Self::BadGateway => "The address in ORIGIN did not answer. Check that it is right and running.".to_owned(),
+            Self::Unavailable => "Try again in a moment.".to_owned(),
         }
     }
 
@@ -83,6 +107,7 @@ impl Problem {
             Self::MethodNotAllowed(_) => "Method not allowed",
             Self::SignIn(_) => "Not signed in",
             Self::PreconditionFailed => "Precondition failed",
+            Self::UpgradeRequired => "Upgrade required",
             Self::TooManyAttempts(_) => "Too many attempts",
             Self::TooLarge(_) => "Body too large",
             Self::Internal => "Internal error",
@@ -90,24 +115,12 @@ impl Problem {
             Self::BadGateway => "The site cannot be reached",
             Self::Unavailable => "Presence is unavailable",
         };
-        let detail = match self {
-            Self::BadRequest(detail)
-            | Self::Forbidden(detail)
-            | Self::NotFound(detail)
-            | Self::Misconfigured(detail) => detail.clone(),
-            Self::MethodNotAllowed(allow) => format!("Use {allow} here."),
-            Self::TooLarge(limit) => format!("Send at most {limit} bytes."),
-            Self::SignIn(_) => "Sign in on the site, or send a token or an app password that is good here.".to_owned(),
-            Self::PreconditionFailed => "It has changed, is there already or is gone: load it again.".to_owned(),
-            Self::TooManyAttempts(wait) => format!("Try again in {} seconds.", wait.0),
-            Self::Internal => "This is a fault of ours; the Worker's log tells more.".to_owned(),
-            Self::BadGateway => "The address in ORIGIN did not answer. Check that it is right and running.".to_owned(),
-            Self::Unavailable => "Try again in a moment.".to_owned(),
-        };
+        let detail = self.detail();
         let body = serde_json::to_vec(&Body { title, status: self.status(), detail: &detail }).unwrap_or_default();
         let reply = Reply::new(self.status(), "application/problem+json", body).with("cache-control", "no-store");
         match self {
             Self::MethodNotAllowed(allow) => reply.with("allow", *allow),
+            Self::UpgradeRequired => reply.with("upgrade", "websocket"),
             Self::Unavailable => reply.with("retry-after", "2"),
             Self::TooManyAttempts(wait) => reply.with("retry-after", wait.0.to_string()),
             Self::SignIn(Challenge::Basic(realm)) => {

@@ -66,6 +66,34 @@ pub fn leave_from_body(body: &[u8]) -> Result<Option<TabId>, Problem> {
     body.tab.as_deref().map(tab_id).transpose()
 }
 
+/// What somebody who watches sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// As `POST touch`.
+    Touch(Seen),
+    /// As `POST leave`.
+    Leave(Option<TabId>),
+}
+
+impl Sent {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// 400 where it is no JSON object of a type that there is, or a field is out of bounds; 413 where it is too long.
+    pub fn from_message(text: &str) -> Result<Self, Problem> {
+        #[derive(Deserialize, Default)]
+        struct Type {
+            r#type: Option<String>,
+        }
+        let kind: Type = json(text.as_bytes(), MAX_BODY)?;
+        match kind.r#type.as_deref() {
+            Some("touch") => Ok(Self::Touch(Seen::from_body(text.as_bytes())?)),
+            Some("leave") => Ok(Self::Leave(leave_from_body(text.as_bytes())?)),
+            _ => Err(Problem::BadRequest("the type must be touch or leave".into())),
+        }
+    }
+}
+
 /// What a request for a page of the site means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageRequest {
@@ -125,7 +153,8 @@ fn place(path: Option<&str>, title: Option<String>, topic: Option<String>) -> Re
     Ok(path.map(|path| Place { path, title, topic }))
 }
 
-fn tab_id(name: &str) -> Result<TabId, Problem> {
+/// A tab by the name that it gave itself.
+pub(super) fn tab_id(name: &str) -> Result<TabId, Problem> {
     let name = TabName::parse(name)?;
     let digest = Sha256::digest(name.as_str());
     Ok(TabId(digest.iter().take(4).fold(0, |id, byte| id << 8 | u32::from(*byte))))

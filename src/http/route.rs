@@ -2,17 +2,21 @@
 
 use super::admin::Admin;
 use super::problem::Problem;
+use super::report::tab_id;
 use crate::identity::permission::Right;
-use crate::presence::id::{PagePath, Topic, UserId};
+use crate::presence::id::{PagePath, TabId, Topic, UserId};
 use crate::presence::member::Kind;
 use crate::presence::site::Order;
 use crate::presence::time::Timestamp;
 use crate::protocol::feed::ENTRIES;
+use crate::protocol::live::Watch;
 use crate::protocol::query::Query;
 use percent_encoding::percent_decode_str;
 
 /// The most members on a page of a list.
 pub const MAX_LIMIT: usize = 1000;
+/// The most users that somebody who watches is told of at once.
+pub const MAX_LIVE_LIMIT: usize = 10_000;
 /// The most users that can be asked for at once.
 pub const MAX_USERS: usize = 100;
 /// The most permissions that can be asked for at once.
@@ -35,6 +39,8 @@ pub enum Route {
     Read(Query, Form),
     /// Whether whoever asks may do these, each as it was asked.
     Permissions(Vec<Right>),
+    /// Changes as they happen.
+    Live(Live),
     /// What the site's own servers ask.
     Admin(Admin),
     /// The widget's script.
@@ -47,6 +53,19 @@ pub enum Route {
     RecordPreflight,
     /// Whether a page elsewhere may read.
     ReadPreflight,
+}
+
+/// What somebody wants to hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// What.
+    pub watch: Watch,
+    /// The version that they know already.
+    pub since: Option<u64>,
+    /// Which of their tabs this is.
+    pub tab: Option<TabId>,
+    /// A token, as a page cannot send one with a WebSocket in any other way.
+    pub token: Option<String>,
 }
 
 /// What a touch by an image says, not yet checked.
@@ -116,6 +135,7 @@ impl Route {
                 Some(topic) => Self::Read(Query::Viewers(Topic::parse(topic)?, parameters.limit()?), Form::Json),
                 None => return Err(Problem::BadRequest("name the topic, as in viewers.json?topic=user:sally".into())),
             },
+            "/v1/live" => Self::Live(parameters.live()?),
             "/v1/permissions.json" => Self::Permissions(parameters.checks()?),
             "/feed.atom" => Self::Read(Query::Arrivals(ENTRIES), Form::Atom),
             "/v1/touch.gif" => Self::TouchGif(GifTouch {
@@ -158,13 +178,33 @@ impl Parameters {
     }
 
     pub(super) fn limit(&self) -> Result<usize, Problem> {
+        self.limit_to(MAX_LIMIT, DEFAULT_LIMIT)
+    }
+
+    fn limit_to(&self, most: usize, otherwise: usize) -> Result<usize, Problem> {
         match self.get("limit") {
-            None => Ok(DEFAULT_LIMIT),
+            None => Ok(otherwise),
             Some(text) => match text.parse::<usize>() {
-                Ok(limit) if limit <= MAX_LIMIT => Ok(limit),
-                _ => Err(Problem::BadRequest(format!("limit must be a whole number from 0 to {MAX_LIMIT}"))),
+                Ok(limit) if limit <= most => Ok(limit),
+                _ => Err(Problem::BadRequest(format!("limit must be a whole number from 0 to {most}"))),
             },
         }
+    }
+
+    fn live(&self) -> Result<Live, Problem> {
+        let names = match self.get("view") {
+            None | Some("list") => true,
+            Some("count") => false,
+            Some(_) => return Err(Problem::BadRequest("view must be list or count".into())),
+        };
+        let since = self.get("since").map(str::parse).transpose();
+        let since = since.map_err(|_| Problem::BadRequest("since must be the version of an earlier message".into()))?;
+        let path = self.get("path").map(PagePath::reported).transpose()?;
+        let topic = self.get("topic").map(Topic::parse).transpose()?;
+        let limit = self.limit_to(MAX_LIVE_LIMIT, MAX_LIMIT)?;
+        let tab = self.get("tab").map(tab_id).transpose()?;
+        let token = self.get("token").map(str::to_owned);
+        Ok(Live { watch: Watch { names, limit, path, topic }, since, tab, token })
     }
 
     fn online(&self) -> Result<Query, Problem> {

@@ -12,3 +12,4 @@ pub mod ring;
 mod roster;
 pub mod site;
 pub mod time;
+pub mod watchers;

@@ -129,6 +129,14 @@ impl Roster {
         }
     }
 
+    /// When the next of them falls out of the window, unless they are touched.
+    pub fn next_to_go(&self) -> Option<Timestamp> {
+        let oldest = self.ring.oldest();
+        let second = (oldest..=self.ring.now()).find(|second| self.ring.bucket(*second).next().is_some())?;
+        // A second is over when the window has left it.
+        Some(Timestamp::from_millis((self.ring.now() + second - oldest + 1) * 1000))
+    }
+
     /// Everybody, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
         self.ring.iter().map(|(_, member)| member)

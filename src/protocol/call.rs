@@ -1,19 +1,23 @@
 //! What the Worker asks of its objects, and what they answer. Between the two halves of one deployment; but while a new
 //! version rolls out both may be about, so the first byte tells the version here too.
 
+use super::live::View;
 use super::query::Query;
 use crate::http::admin::{AppPasswordBody, AppPasswordId, Label, SessionBody};
 use crate::http::conditions::Precondition;
+use crate::http::report::Seen;
 use crate::identity::User;
 use crate::identity::access::Scope;
 use crate::identity::login::{Basic, Digest, Login};
 use crate::identity::permission::Right;
-use crate::presence::id::{Invalid, SiteName, UserId};
+use crate::presence::id::{Invalid, SiteName, TabId, UserId};
+use crate::presence::member::{MemberKey, Profile, Signal, Touch};
 use crate::presence::site::Report;
 use crate::presence::time::{Seconds, Timestamp};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +30,48 @@ pub enum Call {
     Secret,
     /// Forget this user; answered with nothing.
     Erase(UserId),
+}
+
+/// Somebody comes to watch. It goes along with a request for a WebSocket, which has no body, in a header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What they see.
+    pub view: View,
+    /// The version that they know already.
+    pub since: Option<u64>,
+    /// Who they are.
+    pub who: Watcher,
+    /// The tab that it is; by that it can be told when it has been closed.
+    pub tab: TabId,
+    /// What their coming means.
+    pub signals: Vec<Signal>,
+}
+
+/// Who watches, for as long as they do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watcher {
+    /// Who they are until then.
+    pub key: MemberKey,
+    /// A midnight.
+    pub until: Timestamp,
+    /// Who they are from then on: a guest has another key each day.
+    pub then: MemberKey,
+    /// How they are shown.
+    pub profile: Option<Profile>,
+}
+
+impl Watcher {
+    /// Who they are at a time.
+    pub fn key_at(&self, at: Timestamp) -> MemberKey {
+        if at < self.until { self.key.clone() } else { self.then.clone() }
+    }
+
+    /// What it means that they say so.
+    pub fn touch(&self, seen: Seen, now: Timestamp) -> Signal {
+        let was = (now >= self.until && self.then != self.key).then(|| self.key.clone());
+        let Seen { place, tab, state } = seen;
+        Signal::Touch(Touch { key: self.key_at(now), was, profile: self.profile.clone(), place, tab, state })
+    }
 }
 
 /// The answer to [`Call::Read`].
@@ -145,6 +191,19 @@ pub struct AppPassword {
 pub fn write(message: &impl Serialize) -> Vec<u8> {
     // Writing to memory has no way to fail.
     postcard::to_extend(message, vec![VERSION]).unwrap_or_default()
+}
+
+/// Writes what goes along in a header.
+pub fn write_text(message: &impl Serialize) -> String {
+    Base64UrlUnpadded::encode_string(&write(message))
+}
+
+/// Reads what [`write_text`] wrote.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_text<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T, Invalid> {
+    read(&Base64UrlUnpadded::decode_vec(text).unwrap_or_default())
 }
 
 /// Reads a call or an answer.

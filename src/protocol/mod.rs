@@ -4,10 +4,12 @@ pub mod admin;
 pub mod badge;
 pub mod call;
 pub mod feed;
+pub mod live;
 pub mod query;
 mod viewers;
 pub mod widget;
 
+use crate::config::Config;
 use crate::http::route::write_cursor;
 use crate::identity::access::Scope;
 use crate::presence::id::{SiteName, Topic, UserId};
@@ -109,6 +111,13 @@ pub struct About<'a> {
     pub site: &'a SiteName,
     /// For how long after a request somebody is online.
     pub online_timeout: Seconds,
+}
+
+impl<'a> About<'a> {
+    /// What a site of this name and these settings says.
+    pub fn of(site: &'a SiteName, config: &Config) -> Self {
+        Self { site, online_timeout: config.online_timeout }
+    }
 }
 
 /// What is kept of those who are not online.

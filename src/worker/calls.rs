@@ -1,8 +1,9 @@
 //! Calls to our objects. None of them waits for ever.
 
+use super::presence_object::ENTRY;
 use crate::identity::login::Digest;
 use crate::presence::id::SiteName;
-use crate::protocol::call;
+use crate::protocol::call::{self, Entry};
 use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use std::pin::pin;
@@ -61,12 +62,36 @@ async fn ask_in_bytes(env: &Env, object: Object<'_>, call: Vec<u8>, patience: Du
 }
 
 async fn send(env: &Env, object: Object<'_>, call: Vec<u8>) -> Result<Vec<u8>> {
-    let (binding, name) = object.address();
-    let stub = env.durable_object(binding)?.get_by_name(&name)?;
     let init = web_sys::RequestInit::new();
     init.set_method("POST");
     init.set_body(&js_sys::Uint8Array::from(call.as_slice()));
     let request = web_sys::Request::new_with_str_and_init("http://object/", &init)?;
+    let mut response = fetch(env, object, request).await?;
+    match response.status_code() {
+        200 => response.bytes().await,
+        status => Err(Error::RustError(format!("the object answered {status}"))),
+    }
+}
+
+/// Opens a WebSocket to an object.
+pub async fn open(env: &Env, object: Object<'_>, entry: &Entry) -> Result<web_sys::Response> {
+    let request = web_sys::Request::new_with_str("http://object/")?;
+    request.headers().set("upgrade", "websocket")?;
+    request.headers().set(ENTRY, &call::write_text(entry))?;
+    let answer = Box::pin(fetch(env, object, request));
+    match select(answer, pin!(Delay::from(PATIENCE))).await {
+        Either::Left((Ok(response), _)) if response.status_code() == 101 => Ok(response.into()),
+        Either::Left((Ok(response), _)) => {
+            Err(Error::RustError(format!("the object answered {}", response.status_code())))
+        }
+        Either::Left((Err(error), _)) => Err(error),
+        Either::Right(_) => Err(Error::RustError("the object did not answer in time".into())),
+    }
+}
+
+async fn fetch(env: &Env, object: Object<'_>, request: web_sys::Request) -> Result<worker::Response> {
+    let (binding, name) = object.address();
+    let stub = env.durable_object(binding)?.get_by_name(&name)?;
     #[cfg(feature = "test-hooks")]
     {
         use super::hooks;
@@ -75,9 +100,5 @@ async fn send(env: &Env, object: Object<'_>, call: Vec<u8>) -> Result<Vec<u8>> {
         }
         request.headers().set(hooks::FAULT, &hooks::fault())?;
     }
-    let mut response = stub.fetch_with_request(Request::from(request)).await?;
-    match response.status_code() {
-        200 => response.bytes().await,
-        status => Err(Error::RustError(format!("the object answered {status}"))),
-    }
+    stub.fetch_with_request(Request::from(request)).await
 }

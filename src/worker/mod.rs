@@ -10,14 +10,18 @@ mod clock;
 mod hooks;
 mod html;
 mod keys;
+mod live;
 mod login_object;
 mod object;
 mod origin;
 mod presence_object;
+mod presence_room;
+mod presence_rows;
 mod reads;
 mod recording;
 mod request;
 mod setup;
+mod sockets;
 mod who;
 
 use crate::http::conditions::tagged;
@@ -25,7 +29,7 @@ use crate::http::cors::{Caller, public, public_preflight};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::report::{MAX_BODY, Seen, leave_from_body};
-use crate::http::route::Route;
+use crate::http::route::{Live, Route};
 use crate::protocol::widget::{self, Script};
 use futures_util::FutureExt;
 use request::Asked;
@@ -45,6 +49,10 @@ async fn fetch(raw: web_sys::Request, env: Env, ctx: Context) -> Result<web_sys:
     let setup = Setup::of(&env);
     match Route::of(setup.base_path(), &asked.method, &asked.path, &asked.query) {
         Ok(Route::Page) => origin::page(asked, &setup, env, ctx).await,
+        Ok(Route::Live(live)) => match watched(live, &asked, &setup, &env).await {
+            Ok(response) => Ok(response),
+            Err(problem) => answer::write(problem.reply(), &asked),
+        },
         Ok(route) => {
             // A panic is one request's, not the isolate's.
             let reply = AssertUnwindSafe(ours(route, &asked, &setup, &env, &ctx)).catch_unwind().await;
@@ -53,6 +61,16 @@ async fn fetch(raw: web_sys::Request, env: Env, ctx: Context) -> Result<web_sys:
         }
         Err(problem) => answer::write(public(problem.reply()), &asked),
     }
+}
+
+async fn watched(
+    live: Live,
+    asked: &Asked,
+    setup: &Setup,
+    env: &Env,
+) -> std::result::Result<web_sys::Response, Problem> {
+    let opened = AssertUnwindSafe(live::open(live, asked, setup.config()?, env)).catch_unwind().await;
+    opened.unwrap_or(Err(Problem::Internal))
 }
 
 /// Everything under the base path.
@@ -67,7 +85,7 @@ async fn ours(
     hooks::maybe_panic("panic-route");
     let config = setup.config()?;
     match route {
-        Route::Page => Err(Problem::NotFound("There is nothing at this address.".into())),
+        Route::Page | Route::Live(_) => Err(Problem::NotFound("There is nothing at this address.".into())),
         Route::Health => Ok(Reply::new(200, "text/plain; charset=utf-8", "ok").with("cache-control", "no-store")),
         Route::Widget => Ok(script(&widget::WIDGET, asked)),
         Route::LastSeen => Ok(script(&widget::LAST_SEEN, asked)),

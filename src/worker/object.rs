@@ -1,5 +1,6 @@
 //! What all our objects have in common: their storage, their sweeps, and how they forget for good.
 
+use crate::presence::time::Timestamp;
 use js_sys::{Function, Reflect};
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
@@ -33,13 +34,14 @@ pub struct Store {
     tables: &'static [Table],
     ready: AssertUnwindSafe<Cell<bool>>,
     sweeping: AssertUnwindSafe<Cell<bool>>,
+    wakes_at: AssertUnwindSafe<Cell<Option<Timestamp>>>,
 }
 
 impl Store {
     /// The storage of an object that keeps these tables.
     pub fn new(state: State, tables: &'static [Table]) -> Self {
         let flag = || AssertUnwindSafe(Cell::new(false));
-        Self { state, tables, ready: flag(), sweeping: flag() }
+        Self { state, tables, ready: flag(), sweeping: flag(), wakes_at: AssertUnwindSafe(Cell::new(None)) }
     }
 
     /// Runs a statement.
@@ -60,6 +62,11 @@ impl Store {
     /// The one value that a query finds, if it finds any.
     pub fn blob(&self, query: &str, bindings: Row) -> Result<Option<Vec<u8>>> {
         Ok(self.first(query, bindings)?.and_then(|row| blob(row.into_iter().next())))
+    }
+
+    /// Has something done after the answer is out.
+    pub fn wait_until(&self, work: impl Future<Output = ()> + 'static) {
+        self.state.wait_until(work);
     }
 
     /// Sees to it that there is an alarm for the next sweep.
@@ -86,6 +93,23 @@ impl Store {
         if more {
             self.see_to_sweeping().await;
         }
+    }
+
+    /// Has the object woken by then, if it is to be and not sooner anyway. An alarm costs a row, so one that comes too
+    /// soon is left to come: what was due then may have been put off.
+    pub fn wake_by(&self, deadline: Option<Timestamp>, now: Timestamp) {
+        let Some(deadline) = deadline else { return };
+        if self.wakes_at.get().is_some_and(|at| at <= deadline && at > now) {
+            return;
+        }
+        self.wakes_at.set(Some(deadline));
+        let wait = Duration::from_millis(u64::from(deadline.since(now).0).max(1));
+        let storage = self.state.storage();
+        self.wait_until(async move {
+            if let Err(error) = storage.set_alarm(wait).await {
+                console_error!("no alarm could be set: {error}");
+            }
+        });
     }
 
     /// Makes what was deleted unreadable in the database's files too.

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use worker::Request;
 
 /// A request.
+#[derive(Clone)]
 pub struct Asked {
     /// As the platform gave it.
     pub raw: web_sys::Request,
@@ -23,11 +24,17 @@ pub struct Asked {
     /// The query, without its question mark.
     pub query: String,
     headers: web_sys::Headers,
+    /// A token that the query tells where it may.
+    token: Option<String>,
 }
 
 impl Headers for Asked {
     fn get(&self, name: &str) -> Option<String> {
-        self.headers.get(name).ok().flatten()
+        let told = self.headers.get(name).ok().flatten();
+        match &self.token {
+            Some(token) if told.is_none() && name == "authorization" => Some(format!("Bearer {token}")),
+            _ => told,
+        }
     }
 }
 
@@ -47,8 +54,14 @@ impl Asked {
             path: format!("/{path}"),
             query: query.to_owned(),
             headers: raw.headers(),
+            token: None,
             raw,
         }
+    }
+
+    /// With a token as if it stood in the `Authorization` header, unless that says something itself.
+    pub fn with_token(&self, token: Option<String>) -> Self {
+        Self { token, ..self.clone() }
     }
 
     /// The path and query as they stand in the URL.

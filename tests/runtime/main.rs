@@ -9,6 +9,8 @@ mod django_users;
 mod durability;
 mod faults;
 mod harness;
+mod live;
+mod live_socket;
 mod logins;
 mod origin;
 mod reading;

@@ -38,9 +38,9 @@ pub(super) struct Log {
     changes: VecDeque<Change>,
     /// The oldest version since which all is known.
     since: u64,
-    /// The version that a restart led to. What time had brought since `since` was noted in one go then, though it may
-    /// have come, and been told, at any version up to this one.
-    settled: u64,
+    /// Where it began with a restart: the version of the newest row, and the one that the restart led to. What time had
+    /// brought in between was noted in one go, though it may have come, and been told, at any version up to the second.
+    restart: Option<(u64, u64)>,
 }
 
 struct Change {
@@ -84,10 +84,17 @@ impl Site {
         self.log.get_or_insert_with(|| Log { since, ..Log::default() });
     }
 
+    /// The version that whoever was there before a restart was told of, or a later one without a row; `None` where there
+    /// was no restart, or too much has changed since.
+    pub fn restarted_at(&self) -> Option<u64> {
+        let log = self.log.as_ref()?;
+        log.restart.map(|(row, _)| row).filter(|row| *row >= log.since)
+    }
+
     /// Says that the site stands where a restart has led.
     pub(super) fn settle_log(&mut self) {
         let settled = self.version;
-        self.log.iter_mut().for_each(|log| log.settled = settled);
+        self.log.iter_mut().for_each(|log| log.restart = Some((log.since, settled)));
     }
 
     /// Remembers none any more.
@@ -100,7 +107,10 @@ impl Site {
     pub fn changes(&self, version: u64, filter: &Filter<'_>, locations: bool) -> Option<Changes<'_>> {
         let log = self.log.as_ref().filter(|log| (log.since..=self.version).contains(&version))?;
         // To be told twice that somebody went is better than never.
-        let version = if version < log.settled { log.since } else { version };
+        let version = match log.restart {
+            Some((row, settled)) if version < settled => row,
+            _ => version,
+        };
         let first = log.changes.partition_point(|change| change.until < version);
         let (mut seen, mut changes) = (HashSet::new(), Changes::default());
         for Change { user, before, .. } in log.changes.range(first..) {

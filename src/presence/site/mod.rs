@@ -10,7 +10,7 @@ mod signals;
 mod stored;
 mod topics;
 
-use crate::presence::id::UserId;
+use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{Departure, Kind, MemberKey, Place, Profile, Signal, State, Viewed};
 use crate::presence::places::{PageCount, Places};
 use crate::presence::record::Peak;
@@ -36,6 +36,17 @@ pub struct Report {
     pub age: Millis,
     /// What happened.
     pub signal: Signal,
+}
+
+/// A page that is still open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Whose it is.
+    pub key: MemberKey,
+    /// Which of their tabs.
+    pub tab: TabId,
+    /// When that was last known.
+    pub at: Timestamp,
 }
 
 /// How many are online.

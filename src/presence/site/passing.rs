@@ -1,8 +1,8 @@
 //! What the passing of time does to a site, and what becomes of those who go.
 
-use super::{LEAVE_GRACE, Leaving, Outcome, Site};
+use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site};
 use crate::presence::member::{Departure, Kind, MemberKey};
-use crate::presence::roster::Member;
+use crate::presence::roster::{Member, Roster};
 use crate::presence::time::{Millis, Timestamp};
 
 impl Site {
@@ -14,6 +14,40 @@ impl Site {
     pub fn advance(&mut self, now: Timestamp) -> Outcome {
         self.move_to(now);
         self.outcome(Vec::new(), Vec::new())
+    }
+
+    /// When somebody goes, if nobody is touched until then.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let rosters = [&self.users, &self.guests, &self.bots].into_iter();
+        let leaver = self.leaving.front().map(|leaving| leaving.at);
+        rosters.filter_map(Roster::next_to_go).chain(leaver).min()
+    }
+
+    /// Moves on to `now`, past which these pages are still open, each as of when that was last known: whoever they are
+    /// of stays, and nobody comes back.
+    pub fn renew(&mut self, now: Timestamp, leases: &[Lease]) -> Outcome {
+        if now < self.now {
+            return self.advance(now);
+        }
+        self.now = now;
+        let mut changed = Vec::with_capacity(leases.len());
+        for lease in leases {
+            let roster = self.roster_mut(lease.key.kind());
+            let Some(slot) = roster.find(&lease.key) else { continue };
+            let Some(member) = roster.get_mut(slot) else { continue };
+            let Some(tab) = member.tabs.iter_mut().find(|tab| tab.id == lease.tab && tab.at < lease.at) else {
+                continue;
+            };
+            tab.at = lease.at;
+            member.last_seen = member.last_seen.max(lease.at);
+            roster.touch(slot);
+            changed.push(lease.key.clone());
+        }
+        self.move_to(now);
+        if !changed.is_empty() {
+            self.bump();
+        }
+        self.outcome(changed, Vec::new())
     }
 
     pub(super) fn move_to(&mut self, now: Timestamp) {

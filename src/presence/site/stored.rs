@@ -1,6 +1,6 @@
 //! A site's way into its rows and back.
 
-use super::{LEAVE_GRACE, Leaving, Outcome, Site, Write};
+use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site, Write};
 use crate::presence::member::{Kind, MemberKey, Place};
 use crate::presence::places::{PlaceId, Places};
 use crate::presence::record::{self, Batch, Record, TabRecord};
@@ -20,24 +20,25 @@ impl Site {
         rows: impl IntoIterator<Item = (i64, Vec<u8>)>,
         now: Timestamp,
     ) -> (Self, Outcome, usize) {
-        Self::rebuild(window, rows, now, false)
+        Self::rebuild(window, rows, now, None)
     }
 
     /// The same for a site that is watched: whoever was told of the newest row, or of what time has brought since, can
-    /// be told what has changed.
+    /// be told what has changed. Pages that are still open have kept whoever they are of.
     pub fn restore_watched(
         window: Seconds,
         rows: impl IntoIterator<Item = (i64, Vec<u8>)>,
         now: Timestamp,
+        leases: &[Lease],
     ) -> (Self, Outcome, usize) {
-        Self::rebuild(window, rows, now, true)
+        Self::rebuild(window, rows, now, Some(leases))
     }
 
     fn rebuild(
         window: Seconds,
         rows: impl IntoIterator<Item = (i64, Vec<u8>)>,
         now: Timestamp,
-        watched: bool,
+        leases: Option<&[Lease]>,
     ) -> (Self, Outcome, usize) {
         let mut unreadable = Vec::new();
         let mut batches: Vec<(i64, Batch)> = Vec::new();
@@ -60,10 +61,10 @@ impl Site {
             site.keep_row(slot);
         }
         site.rewound_from = None;
-        if watched {
+        if leases.is_some() {
             site.watch();
         }
-        let outcome = site.advance(now);
+        let outcome = site.renew(now, leases.unwrap_or_default());
         site.settle_log();
         // Perhaps a newer release wrote them and will be back: they are kept for as long as they could matter.
         unreadable.iter().for_each(|slot| site.keep_row(*slot));

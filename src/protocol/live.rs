@@ -1,0 +1,163 @@
+//! What those who watch are told: everything at first, then what has changed.
+
+use super::{Member, member};
+use crate::identity::access::{Scope, Subject};
+use crate::presence::id::{PagePath, Topic};
+use crate::presence::member::Kind;
+use crate::presence::site::{self, Counts, Filter, Site};
+use serde::{Deserialize, Serialize};
+
+/// What somebody wants to watch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// Who they are, or the counts alone.
+    pub names: bool,
+    /// How many users the first message lists at the most.
+    pub limit: usize,
+    /// Only those on this page.
+    pub path: Option<PagePath>,
+    /// Only those on a page about this.
+    pub topic: Option<Topic>,
+}
+
+/// What somebody sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// What they want to.
+    pub watch: Watch,
+    /// What they may.
+    pub scope: Scope,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Message<'a> {
+    State {
+        version: u64,
+        counts: Counts,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        users: Option<Vec<Member<'a>>>,
+    },
+    /// What nobody did is left out: most often there is one join, or one leave.
+    Diff {
+        version: u64,
+        counts: Counts,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        joins: Vec<Member<'a>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        updates: Vec<Member<'a>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        leaves: Vec<&'a str>,
+    },
+}
+
+impl Watch {
+    /// What it tells: all of this has to be allowed.
+    pub fn subjects(&self) -> Vec<Subject> {
+        let mut subjects = vec![Subject::Live, Subject::Count];
+        subjects.extend(self.names.then_some(Subject::Names));
+        subjects.extend((self.path.is_some() || self.topic.is_some()).then_some(Subject::Locations));
+        subjects
+    }
+}
+
+impl View {
+    /// How many there are to be seen.
+    pub fn counts(&self, site: &Site) -> Counts {
+        site.counts_of(&self.filter())
+    }
+
+    /// Everything.
+    pub fn state(&self, site: &Site) -> String {
+        let filter = self.filter();
+        let users = self.watch.names.then(|| {
+            let (views, _) = site.list(Kind::User, &filter, None, self.watch.limit);
+            views.iter().map(|view| member(view, self.scope)).collect()
+        });
+        write(&Message::State { version: site.version(), counts: site.counts_of(&filter), users })
+    }
+
+    /// What has changed for somebody who was told of `version` with these counts; `None` if nothing has. Where it is
+    /// not known which counts those were, they are told in any case.
+    pub fn since<'a>(&'a self, site: &'a Site, version: u64, counts: Option<Counts>) -> Option<String> {
+        let filter = self.filter();
+        let now = site.counts_of(&filter);
+        let Some(changes) = site.changes(version, &filter, self.scope.locations) else {
+            return Some(self.state(site));
+        };
+        if (changes.is_empty() || !self.watch.names) && counts == Some(now) {
+            return None;
+        }
+        let members = |views: Vec<site::View<'a>>| -> Vec<Member<'a>> {
+            views.iter().filter(|_| self.watch.names).map(|view| member(view, self.scope)).collect()
+        };
+        let (joins, updates) = (members(changes.joins), members(changes.updates));
+        let leaves = changes.leaves.iter().filter(|_| self.watch.names).map(|user| user.as_str()).collect();
+        Some(write(&Message::Diff { version: site.version(), counts: now, joins, updates, leaves }))
+    }
+
+    fn filter(&self) -> Filter<'_> {
+        Filter {
+            path: self.watch.path.as_ref().map(PagePath::as_str),
+            topic: self.watch.topic.as_ref().map(Topic::as_str),
+            invisible: self.scope.invisible,
+        }
+    }
+}
+
+fn write(message: &Message<'_>) -> String {
+    // Writing to memory has no way to fail.
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::id::{Name, UserId};
+    use crate::presence::member::{MemberKey, Place, Profile, Signal, State, Touch};
+    use crate::presence::site::Report;
+    use crate::presence::time::{Millis, Seconds, Timestamp};
+
+    const NOW: i64 = 1_795_203_180_250;
+
+    fn view(names: bool, locations: bool) -> View {
+        let scope = Scope { locations, last_seen: true, invisible: false };
+        View { watch: Watch { names, limit: 100, path: None, topic: None }, scope }
+    }
+
+    fn touch(id: &str, path: &str) -> Report {
+        let profile = Profile { name: Name::parse(id.to_uppercase()).ok(), ..Profile::default() };
+        let place = Some(Place { path: PagePath::parse(path).unwrap(), title: None, topic: None });
+        let key = MemberKey::User(UserId::parse(id).unwrap());
+        let touch = Touch { key, was: None, profile: Some(profile), place, tab: None, state: State::Online };
+        Report { age: Millis(0), signal: Signal::Touch(touch) }
+    }
+
+    #[test]
+    fn messages_are_as_the_golden_file_says() {
+        let mut site = Site::new(Seconds(330), Timestamp::from_millis(NOW));
+        site.watch();
+        site.apply(Timestamp::from_millis(NOW), vec![touch("sally", "/forum/42"), touch("bob", "/")]);
+        let (version, counts) = (site.version(), site.counts());
+        let mut messages = vec![view(true, true).state(&site), view(false, true).state(&site)];
+        let gone = Report { age: Millis(0), signal: Signal::SignOut(UserId::parse("bob").unwrap()) };
+        site.apply(Timestamp::from_millis(NOW + 9), vec![touch("sally", "/radio"), gone, touch("zoe", "/")]);
+        for view in [view(true, true), view(true, false), view(false, true)] {
+            messages.extend(view.since(&site, version, Some(counts)));
+        }
+        messages.extend(view(true, true).since(&site, 1, Some(counts)));
+        assert_eq!(messages.join("\n") + "\n", include_str!("../../tests/golden/live.jsonl"));
+    }
+
+    #[test]
+    fn a_join_costs_little_beyond_what_is_told_of_the_member() {
+        let mut site = Site::new(Seconds(330), Timestamp::from_millis(NOW));
+        site.watch();
+        let (version, counts) = (site.version(), site.counts());
+        site.apply(Timestamp::from_millis(NOW), vec![touch("sally", "/")]);
+        let told = view(true, true).since(&site, version, Some(counts)).unwrap();
+        let (_, rest) = told.split_once(r#""joins":["#).unwrap();
+        let member = rest.strip_suffix("]}").unwrap();
+        assert!(told.len() - member.len() <= 120, "{told}");
+    }
+}

@@ -1,0 +1,76 @@
+//! Somebody comes to watch.
+
+use super::request::Asked;
+use super::{calls, clock, keys, who};
+use crate::config::Config;
+use crate::http::Headers;
+use crate::http::cors::Caller;
+use crate::http::problem::Problem;
+use crate::http::report::Seen;
+use crate::http::route::Live;
+use crate::identity::access::Standing;
+use crate::identity::visit::Visitor;
+use crate::presence::id::{SiteName, TabId};
+use crate::presence::member::State;
+use crate::presence::time::{Seconds, Timestamp};
+use crate::protocol::call::{Entry, Watcher};
+use crate::protocol::live::View;
+use worker::{Env, console_error};
+
+const DAY: Seconds = Seconds(86_400);
+
+/// Lets somebody watch, if they may.
+pub async fn open(live: Live, asked: &Asked, config: &Config, env: &Env) -> Result<web_sys::Response, Problem> {
+    // A page elsewhere could else watch with its reader's cookies.
+    Caller::of(asked, &asked.host, &config.allowed_origins)?;
+    if !asked.get("upgrade").is_some_and(|to| to.eq_ignore_ascii_case("websocket")) {
+        return Err(Problem::UpgradeRequired);
+    }
+    let asked = asked.with_token(live.token.clone());
+    let site = asked.site(config)?;
+    let entry = entry(live, &asked, &site, config, env).await?;
+    calls::open(env, calls::Object::Presence(&site), &entry).await.map_err(|error| {
+        console_error!("nobody could watch: {error}");
+        Problem::Unavailable
+    })
+}
+
+async fn entry(live: Live, asked: &Asked, site: &SiteName, config: &Config, env: &Env) -> Result<Entry, Problem> {
+    let subjects = live.watch.subjects();
+    let asker = asked.asker(site.clone(), config);
+    let personal = config.access.restricts(&subjects) || asker.has_credentials();
+    let standing = if personal { who::standing(asked, site, config, env).await? } else { Standing::default() };
+    let scope = config.access.scope(&subjects, &standing);
+    let view = View { watch: live.watch, scope: scope.map_err(|denied| who::refusal(denied, asked, config))? };
+    let keys = keys::get(config, site, env, calls::PATIENCE).await.map_err(|error| {
+        console_error!("no keys: {error}");
+        Problem::Unavailable
+    })?;
+    let known = who::look_up(&asker, &keys, None, env).await.unwrap_or_default();
+    let (now, window, keys) = (clock::now(), config.window(), &*keys);
+    let visitor = Visitor { asker: &asker, known: known.as_ref(), keys, now, window };
+    let tab = match live.tab {
+        Some(tab) => tab,
+        None => TabId(random()?),
+    };
+    let signals = visitor.touch(Seen { place: None, tab: Some(tab), state: State::Online });
+    let until = Timestamp::from_millis((now.day() + 1) * 86_400_000);
+    let who = match &known {
+        Some(known) => {
+            let user = known.user();
+            let key = crate::presence::member::MemberKey::User(user.id.clone());
+            Watcher { key: key.clone(), until, then: key, profile: user.profile.clone() }
+        }
+        None => {
+            let key = asker.stranger(keys, now);
+            Watcher { key, until, then: asker.stranger(keys, now.plus(DAY)), profile: None }
+        }
+    };
+    Ok(Entry { view, since: live.since, who, tab, signals })
+}
+
+fn random() -> Result<u32, Problem> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).map_err(|_| Problem::Internal)?;
+    Ok(u32::from_le_bytes(bytes))
+}

@@ -1,0 +1,184 @@
+//! Those who watch a site, each by a socket.
+
+use super::sockets::{Sockets, attach, attached};
+use crate::http::problem::Problem;
+use crate::http::report::{Seen, Sent};
+use crate::presence::id::{TabId, UserId};
+use crate::presence::member::{MemberKey, Signal};
+use crate::presence::site::{Lease, Site};
+use crate::presence::time::{Millis, Timestamp};
+use crate::presence::watchers::{WatcherId, Watchers};
+use crate::protocol::call::{Entry, Watcher, read, write};
+use crate::protocol::live::View;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use worker::Result;
+
+/// A message that is no JSON object that we know.
+const UNREADABLE: u16 = 4400;
+/// They have signed out, or were erased.
+const SIGNED_OUT: u16 = 4401;
+
+/// The most tabs that one socket speaks for.
+const MAX_TABS: usize = 16;
+
+/// Somebody's place in the room. It is kept with the socket, so that it outlives our memory.
+#[derive(Serialize, Deserialize)]
+struct Seat {
+    id: WatcherId,
+    view: View,
+    who: Watcher,
+    /// The socket's own, and those that it has told of.
+    tabs: Vec<TabId>,
+    heard: Timestamp,
+}
+
+/// Everybody who watches.
+pub struct Room {
+    sockets: Sockets,
+    watchers: Watchers<View>,
+    seats: HashMap<WatcherId, (web_sys::WebSocket, Seat)>,
+    last: WatcherId,
+}
+
+impl Room {
+    /// The room with those who were in it when the object went to sleep. They had been told everything by then: it
+    /// does not sleep while there is anything to tell.
+    pub fn of(sockets: Sockets) -> Self {
+        let (mut watchers, mut seats, mut last) = (Watchers::default(), HashMap::new(), 0);
+        for socket in sockets.open() {
+            let Some(seat) = attached(&socket).and_then(|data| read::<Seat>(&data).ok()) else {
+                let _ = socket.close();
+                continue;
+            };
+            last = last.max(seat.id);
+            watchers.add(seat.id, seat.view.clone(), None);
+            seats.insert(seat.id, (socket, seat));
+        }
+        Self { sockets, watchers, seats, last }
+    }
+
+    /// Whether nobody is in it.
+    pub fn is_empty(&self) -> bool {
+        self.watchers.is_empty()
+    }
+
+    /// Lets somebody in, and tells them how things are. Their end of the socket is given back.
+    pub fn enter(&mut self, entry: Entry, site: &Site, now: Timestamp) -> Result<web_sys::WebSocket> {
+        let (server, client) = self.sockets.accept()?;
+        let Entry { view, since, who, tab, .. } = entry;
+        let told = since.and_then(|version| view.since(site, version, None)).unwrap_or_else(|| view.state(site));
+        server.send_with_str(&told)?;
+        self.last += 1;
+        let seat = Seat { id: self.last, view, who, tabs: vec![tab], heard: now };
+        attach(&server, &write(&seat));
+        self.watchers.add(seat.id, seat.view.clone(), Some((site.version(), seat.view.counts(site))));
+        self.seats.insert(seat.id, (server, seat));
+        Ok(client)
+    }
+
+    /// What somebody says, as signals. Who says what cannot be read is shown out.
+    pub fn hear(&mut self, socket: &web_sys::WebSocket, text: &str, now: Timestamp) -> Vec<Signal> {
+        let Some((id, known)) = self.seat_of(socket) else { return Vec::new() };
+        let Some((socket, seat)) = self.seats.get_mut(&id).filter(|_| known) else { return Vec::new() };
+        seat.heard = now;
+        if text == "ping" {
+            let _ = socket.send_with_str("pong");
+            return Vec::new();
+        }
+        match Sent::from_message(text) {
+            Ok(Sent::Touch(seen)) => {
+                let tab = seen.tab.unwrap_or_else(|| seat.tabs.first().copied().unwrap_or(TabId(0)));
+                if !seat.tabs.contains(&tab) && seat.tabs.len() < MAX_TABS {
+                    seat.tabs.push(tab);
+                    attach(socket, &write(seat));
+                }
+                vec![seat.who.touch(Seen { tab: Some(tab), ..seen }, now)]
+            }
+            Ok(Sent::Leave(tab)) => {
+                let tab = tab.or(seat.tabs.first().copied());
+                seat.tabs.retain(|known| Some(*known) != tab);
+                attach(socket, &write(seat));
+                vec![Signal::Leave { key: seat.who.key_at(now), tab }]
+            }
+            Err(problem) => {
+                let _ = socket.close_with_code_and_reason(UNREADABLE, &reason(&problem));
+                self.part_from(id, now)
+            }
+        }
+    }
+
+    /// Somebody's socket was closed: their pages are, as far as it spoke for them.
+    pub fn part(&mut self, socket: &web_sys::WebSocket, now: Timestamp) -> Vec<Signal> {
+        match self.seat_of(socket) {
+            Some((id, true)) => self.part_from(id, now),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Shows a user out who is one no more. They may come again as whoever they are now.
+    pub fn dismiss(&mut self, user: &UserId) {
+        let is = |seat: &Seat| matches!(&seat.who.key, MemberKey::User(known) if known == user);
+        let all: Vec<_> = self.seats.values().filter(|(_, seat)| is(seat)).map(|(_, seat)| seat.id).collect();
+        for id in all {
+            if let Some((socket, _)) = self.seats.remove(&id) {
+                let _ = socket.close_with_code_and_reason(SIGNED_OUT, "signed out");
+                self.watchers.remove(id);
+            }
+        }
+    }
+
+    /// Which pages are known to be open, and as of when.
+    pub fn leases(&self, now: Timestamp) -> Vec<Lease> {
+        let lease = |(socket, seat): &(web_sys::WebSocket, Seat)| {
+            let answered = self.sockets.answered_at(socket).map(Timestamp::from_millis);
+            let at = answered.map_or(seat.heard, |answered| answered.max(seat.heard)).min(now);
+            let key = seat.who.key_at(at);
+            seat.tabs.iter().map(|tab| Lease { key: key.clone(), tab: *tab, at }).collect::<Vec<_>>()
+        };
+        self.seats.values().flat_map(lease).collect()
+    }
+
+    /// How long to wait before they are told of this version; `None` if they know it.
+    pub fn due(&self, now: Timestamp, version: u64) -> Option<Millis> {
+        self.watchers.due(now, version)
+    }
+
+    /// Tells them what is new.
+    pub fn tell(&mut self, now: Timestamp, site: &Site) {
+        let seats = &self.seats;
+        self.watchers.tell(now, site.version(), |view, known, watchers| {
+            let (version, counts) = known.unzip();
+            let text = match version.or(site.restarted_at()) {
+                Some(version) => view.since(site, version, counts),
+                None => Some(view.state(site)),
+            };
+            if let Some(text) = text {
+                for (socket, _) in watchers.iter().filter_map(|id| seats.get(id)) {
+                    // One that is dead must not keep the others from hearing it; it will be closed.
+                    let _ = socket.send_with_str(&text);
+                }
+            }
+            view.counts(site)
+        });
+    }
+
+    fn part_from(&mut self, id: WatcherId, now: Timestamp) -> Vec<Signal> {
+        let Some((_, seat)) = self.seats.remove(&id) else { return Vec::new() };
+        self.watchers.remove(id);
+        let key = seat.who.key_at(now);
+        seat.tabs.iter().map(|tab| Signal::Leave { key: key.clone(), tab: Some(*tab) }).collect()
+    }
+
+    fn seat_of(&self, socket: &web_sys::WebSocket) -> Option<(WatcherId, bool)> {
+        let seat = read::<Seat>(&attached(socket)?).ok()?;
+        Some((seat.id, self.seats.contains_key(&seat.id)))
+    }
+}
+
+/// A close's reason has room for 123 bytes.
+fn reason(problem: &Problem) -> String {
+    let text = problem.detail();
+    let end = (0..=123).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    text.get(..end).unwrap_or(&text).to_owned()
+}
