@@ -1,6 +1,7 @@
 //! What all our objects have in common: their storage, their sweeps, and how they forget for good.
 
-use crate::presence::time::Timestamp;
+use super::clock;
+use crate::presence::time::{Millis, Timestamp};
 use js_sys::{Function, Reflect};
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
@@ -16,7 +17,7 @@ extern "C" {
 }
 
 /// How often what nobody needs any more is swept out of storage.
-const SWEEP: Duration = Duration::from_secs(86_400);
+pub const SWEEP: Millis = Millis(86_400_000);
 
 /// A blob that lies in 16 pages of its own and fills them to the last byte, so that nothing of theirs is left. (Of a row
 /// with such a blob, 485 bytes lie with the others' beginnings, and each further page of 4,096 holds 4,092.)
@@ -71,12 +72,13 @@ impl Store {
 
     /// Sees to it that there is an alarm for the next sweep.
     pub async fn see_to_sweeping(&self) {
-        if self.sweeping.get() {
+        // An alarm that comes sooner sees to the next sweep, too.
+        if self.sweeping.get() || self.wakes_at.get().is_some_and(|at| at > clock::now()) {
             return;
         }
         let storage = self.state.storage();
         let set = match storage.get_alarm().await {
-            Ok(None) => storage.set_alarm(SWEEP).await,
+            Ok(None) => storage.set_alarm(i64::from(SWEEP.0)).await,
             Ok(Some(_)) => Ok(()),
             Err(error) => Err(error),
         };

@@ -8,7 +8,7 @@
 //! panic it is built anew from the rows, which are the truth.
 
 use super::clock;
-use super::object::{Store, blob, call, integer};
+use super::object::{SWEEP, Store, blob, call, integer, text};
 use super::presence_room::Room;
 use super::presence_rows::TABLES;
 use super::sockets::Sockets;
@@ -70,7 +70,8 @@ impl DurableObject for PresenceObject {
         let presence = &self.presence;
         #[cfg(feature = "test-hooks")]
         if super::object::heed(&request, "object").await? {
-            self.alarm().await?;
+            let more = presence.sweep()?;
+            presence.store.swept(more).await;
         }
         if let Some(entry) = request.headers().get(ENTRY)? {
             return presence.enter(read_text(&entry).map_err(|error| Error::RustError(error.to_string()))?);
@@ -96,8 +97,10 @@ impl DurableObject for PresenceObject {
     }
 
     async fn alarm(&self) -> Result<Response> {
-        let more = self.presence.sweep()?;
-        self.presence.store.swept(more).await;
+        let presence = &self.presence;
+        presence.with_site(|_, _| Ok(()))?;
+        let more = if presence.sweep_is_due()? { presence.sweep()? } else { true };
+        presence.store.swept(more).await;
         Response::empty()
     }
 
@@ -226,6 +229,13 @@ impl Presence {
         Ok(site)
     }
 
+    /// Whether there was no sweep for a day. While anybody watches, the alarm comes for other reasons too.
+    fn sweep_is_due(&self) -> Result<bool> {
+        let swept = self.store.first("SELECT value FROM kept WHERE name = 'swept'", Vec::new())?;
+        let swept = text(swept.and_then(|row| row.into_iter().next())).and_then(|text| text.parse().ok());
+        Ok(swept.is_none_or(|swept| clock::now().since(Timestamp::from_millis(swept)) >= SWEEP))
+    }
+
     /// Sweeps out what nobody needs any more, and says whether there will be more.
     fn sweep(&self) -> Result<bool> {
         let before = self.since()?.as_millis();
@@ -240,6 +250,8 @@ impl Presence {
             presence.keep(Outcome { writes: writes.into_iter().collect(), ..Outcome::default() })?;
             Ok(site.counts().total + site.counts().bots > 0)
         })?;
+        let now = clock::now().as_millis().to_string();
+        self.store.run("INSERT OR REPLACE INTO kept VALUES ('swept', ?)", vec![now.into()])?;
         let any = |table: &str| self.store.first(&format!("SELECT 1 FROM {table} LIMIT 1"), Vec::new());
         Ok(online || any("last_seen")?.is_some() || any("viewers")?.is_some())
     }

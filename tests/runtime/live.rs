@@ -85,3 +85,132 @@ fn what_is_restricted_is_restricted_for_those_who_watch_too() {
     server.by("10.0.0.1").get("/_presence/v1/live?view=x").problem(400);
     server.by("10.0.0.1").get("/_presence/v1/live?since=x").problem(400);
 }
+
+#[test]
+fn a_socket_touches_and_leaves_for_its_tabs() {
+    let server = Setup::hooked().var("PRESENCE_SECRET", SECRET).var("SITE", "club").start();
+    let mut watcher = Watcher::open(&server, "", &[]);
+    let mut sally = Watcher::open(&server, &format!("?tab=one&token={}", token("sally")), &[]);
+    sally.say(&json!({"type": "touch", "tab": "two", "path": "/forum", "title": "Forum", "state": "online"}));
+    watcher.until(|watcher| watcher.users.get("sally").is_some_and(|sally| sally["tabs"] == 2));
+    assert_eq!(watcher.users["sally"]["location"]["path"], "/forum");
+    sally.say(&json!({"type": "touch", "tab": "one", "state": "away"}));
+    sally.say(&json!({"type": "touch", "tab": "two", "state": "away"}));
+    watcher.until(|watcher| watcher.users["sally"]["state"] == "away");
+    sally.say(&json!({"type": "leave", "tab": "two"}));
+    watcher.until(|watcher| watcher.users["sally"]["tabs"] == 1);
+    sally.socket.close(None).unwrap();
+    // Gone after the grace, for which the object wakes by itself.
+    watcher.until(|watcher| watcher.ids().is_empty());
+    watcher.converge(&server);
+}
+
+#[test]
+fn who_says_what_cannot_be_read_is_told_why_and_shown_out() {
+    let server = setup().start();
+    for (message, reason) in [
+        ("", "the type must be touch or leave"),
+        ("[1]", "the body must be a JSON object"),
+        (r#"{"type": "join"}"#, "the type must be touch or leave"),
+        (r#"{"type": "touch", "path": "x"}"#, "a path must"),
+        (r#"{"type": "touch", "tab": ""}"#, "a tab"),
+        (&format!(r#"{{"type": "touch", "title": "{}"}}"#, "x".repeat(5000)), "Send at most 4096 bytes."),
+    ] {
+        let mut watcher = Watcher::open(&server, "", &[]);
+        watcher.socket.send(tungstenite::Message::text(message)).unwrap();
+        let (code, told) = watcher.closed();
+        assert_eq!(code, 4400, "{message}");
+        assert!(told.starts_with(reason), "{message}: {told}");
+    }
+    let mut watcher = Watcher::open(&server, "", &[]);
+    watcher.socket.send(tungstenite::Message::binary(vec![0xff; 100])).unwrap();
+    assert_eq!(watcher.closed().0, 4400);
+}
+
+#[test]
+fn a_ping_is_answered() {
+    let server = setup().start();
+    let mut watcher = Watcher::open(&server, "", &[]);
+    watcher.socket.send(tungstenite::Message::text("ping")).unwrap();
+    loop {
+        let message = watcher.socket.read().unwrap();
+        if message.to_text().unwrap() == "pong" {
+            return;
+        }
+    }
+}
+
+#[test]
+fn who_signs_out_or_is_erased_is_shown_out() {
+    let origin = Origin::with_headers(|request| {
+        let user = request.target.split_once("as=").map_or("", |(_, user)| user);
+        format!("X-Presence-User: {user}\r\n")
+    });
+    let server = setup().var("ADMIN_TOKEN", "only-for-tests-of-the-club").before(&origin).start();
+    let cookie = |user: &str| {
+        let page = server.by("10.0.0.1").document().get(&format!("/?as={user}"));
+        page.cookie().expect("a cookie")
+    };
+    let (sally, bob) = (cookie("sally"), cookie("bob"));
+    let sallys = Watcher::open(&server, "", &[("cookie", &sally)]);
+    let bobs = Watcher::open(&server, "", &[("cookie", &bob)]);
+    let mut watcher = Watcher::open(&server, "", &[]);
+    watcher.until(|watcher| watcher.ids() == ["bob", "sally"]);
+    server.by("10.0.0.1").with("cookie", &sally).document().get("/?as=");
+    assert_eq!(sallys.closed(), (4401, "signed out".to_owned()));
+    watcher.until(|watcher| watcher.ids() == ["bob"]);
+
+    let admin = server.by("10.0.0.9").with("authorization", "Bearer only-for-tests-of-the-club");
+    assert_eq!(admin.send("DELETE", "/_presence/v1/users/bob", None).status, 204);
+    assert_eq!(bobs.closed(), (4401, "signed out".to_owned()));
+}
+
+#[test]
+fn who_was_cut_off_goes_on_where_they_were() {
+    let server = setup().start();
+    for user in ["sally", "bob"] {
+        touch(&server, user, json!({"path": "/"}));
+    }
+    let mut watcher = Watcher::open(&server, "", &[]);
+    watcher.until(|watcher| watcher.ids() == ["bob", "sally"]);
+    let (version, users) = (watcher.version, watcher.users.clone());
+    drop(watcher);
+    let server = server.kill_and_restart();
+    touch(&server, "zoe", json!({"path": "/"}));
+    eventually(3, || server.ids(ONLINE).len());
+    let mut back = Watcher::open(&server, "", &[]);
+    back.until(|watcher| watcher.ids() == ["bob", "sally", "zoe"]);
+    let mut resumed = Watcher {
+        socket: connect(&server, &format!("?since={version}"), &[]).unwrap(),
+        users,
+        counts: Value::Null,
+        version,
+        told: Vec::new(),
+    };
+    resumed.until(|watcher| watcher.ids() == ["bob", "sally", "zoe"]);
+    resumed.converge(&server);
+    for unknown in [1, version + 1_000_000_000] {
+        assert_eq!(Watcher::open(&server, &format!("?since={unknown}"), &[]).told, ["state"]);
+    }
+}
+
+#[test]
+fn an_open_socket_keeps_its_visitor_online_and_a_dead_one_does_not() {
+    let setup = || Setup::hooked().var("PRESENCE_SECRET", SECRET).var("SITE", "club");
+    let server = setup().var("ONLINE_TIMEOUT", "2").var("TOUCH_RESOLUTION", "0").start();
+    let mut sally = Watcher::open(&server, &format!("?token={}", token("sally")), &[]);
+    touch(&server, "bob", json!({}));
+    let mut watcher = Watcher::open(&server, "", &[]);
+    watcher.until(|watcher| watcher.ids() == ["bob", "sally"]);
+    let start = std::time::Instant::now();
+    while start.elapsed() < std::time::Duration::from_secs(6) {
+        for watcher in [&mut sally, &mut watcher] {
+            watcher.socket.send(tungstenite::Message::text("ping")).unwrap();
+            while watcher.socket.read().unwrap().to_text().unwrap() != "pong" {}
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    assert_eq!(server.ids(ONLINE), ["sally"], "pings keep her, and nothing keeps bob");
+    // It says nothing any more, and is not closed either.
+    eventually(Vec::<String>::new(), || server.ids(ONLINE));
+}
