@@ -6,6 +6,7 @@ use crate::presence::id::{PagePath, Topic};
 use crate::presence::member::Kind;
 use crate::presence::site::{self, Counts, Filter, Site};
 use serde::{Deserialize, Serialize};
+use std::fmt::{self, Display, Formatter};
 
 /// What somebody wants to watch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +103,31 @@ impl View {
             topic: self.watch.topic.as_ref().map(Topic::as_str),
             invisible: self.scope.invisible,
         }
+    }
+}
+
+/// A message as a server-sent event: its type, its version and itself.
+#[derive(Deserialize)]
+pub struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    version: u64,
+    #[serde(skip)]
+    text: &'a str,
+}
+
+impl<'a> Event<'a> {
+    /// The event of a message.
+    pub fn of(text: &'a str) -> Option<Self> {
+        let event: Self = serde_json::from_str(text).ok()?;
+        Some(Self { text, ..event })
+    }
+}
+
+impl Display for Event<'_> {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        // JSON in one line: a line feed in a text is written as `\n`.
+        write!(to, "event: {}\nid: {}\ndata: {}\n\n", self.kind, self.version, self.text)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Somebody comes to watch.
 
 use super::request::Asked;
-use super::{calls, clock, keys, who};
+use super::{calls, clock, events, keys, who};
 use crate::config::Config;
 use crate::http::Headers;
 use crate::http::cors::Caller;
@@ -21,15 +21,25 @@ const DAY: Seconds = Seconds(86_400);
 
 /// Lets somebody watch, if they may.
 pub async fn open(live: Live, asked: &Asked, config: &Config, env: &Env) -> Result<web_sys::Response, Problem> {
-    // A page elsewhere could else watch with its reader's cookies.
-    Caller::of(asked, &asked.host, &config.allowed_origins)?;
-    if !asked.get("upgrade").is_some_and(|to| to.eq_ignore_ascii_case("websocket")) {
+    let socket = asked.get("upgrade").is_some_and(|to| to.eq_ignore_ascii_case("websocket"));
+    if !socket && !asked.get("accept").is_some_and(|types| types.contains("text/event-stream")) {
         return Err(Problem::UpgradeRequired);
     }
     let asked = asked.with_token(live.token.clone());
+    // A client that was cut off says by itself what it heard last.
+    let heard = asked.get("last-event-id").and_then(|id| id.parse().ok());
+    let live = Live { since: live.since.or(heard), ..live };
     let site = asked.site(config)?;
+    // A page elsewhere could else watch with its reader's cookies.
+    let caller = Caller::of(&asked, &asked.host, &config.allowed_origins)?;
     let entry = entry(live, &asked, &site, config, env).await?;
-    calls::open(env, calls::Object::Presence(&site), &entry).await.map_err(|error| {
+    let opened = calls::open(env, calls::Object::Presence(&site), &entry).await;
+    let answer = match opened {
+        Ok(opened) if socket => Ok(opened),
+        Ok(opened) => events::relay(&opened, &caller),
+        Err(error) => Err(error),
+    };
+    answer.map_err(|error| {
         console_error!("nobody could watch: {error}");
         Problem::Unavailable
     })

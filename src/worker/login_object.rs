@@ -74,6 +74,7 @@ impl DurableObject for LoginObject {
     }
 
     async fn alarm(&self) -> Result<Response> {
+        self.store.woken();
         let mut more = false;
         for (table, _) in TABLES {
             let now = clock::now().as_millis();

@@ -6,6 +6,7 @@ mod answer;
 mod answers;
 mod calls;
 mod clock;
+mod events;
 #[cfg(feature = "test-hooks")]
 mod hooks;
 mod html;

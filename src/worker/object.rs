@@ -91,10 +91,15 @@ impl Store {
 
     /// After a sweep: there is another one as long as there is anything to sweep.
     pub async fn swept(&self, more: bool) {
-        self.sweeping.set(false);
         if more {
             self.see_to_sweeping().await;
         }
+    }
+
+    /// Says that the alarm has come: there is none any more.
+    pub fn woken(&self) {
+        self.sweeping.set(false);
+        self.wakes_at.set(None);
     }
 
     /// Has the object woken by then, if it is to be and not sooner anyway. An alarm costs a row, so one that comes too

@@ -70,6 +70,7 @@ impl DurableObject for PresenceObject {
         let presence = &self.presence;
         #[cfg(feature = "test-hooks")]
         if super::object::heed(&request, "object").await? {
+            presence.store.woken();
             let more = presence.sweep()?;
             presence.store.swept(more).await;
         }
@@ -98,6 +99,7 @@ impl DurableObject for PresenceObject {
 
     async fn alarm(&self) -> Result<Response> {
         let presence = &self.presence;
+        presence.store.woken();
         presence.with_site(|_, _| Ok(()))?;
         let more = if presence.sweep_is_due()? { presence.sweep()? } else { true };
         presence.store.swept(more).await;

@@ -1,0 +1,101 @@
+//! Server-sent events, for clients and proxies that lack WebSocket: the Worker holds the socket and passes on what it
+//! hears, so that the object may sleep all the same.
+
+use crate::http::cors::Caller;
+use crate::http::reply::Reply;
+use crate::protocol::live::Event;
+use futures_channel::mpsc::{Sender, channel};
+use futures_util::{StreamExt, stream};
+use js_sys::{Function, Reflect};
+use std::time::Duration;
+use wasm_bindgen::prelude::{Closure, wasm_bindgen};
+use wasm_bindgen::{JsCast, JsValue};
+use worker::{Delay, Error, Response, Result};
+
+/// How often the lease is renewed, and the client's connection kept from being taken for dead.
+const PING: Duration = Duration::from_secs(30);
+
+/// How many messages may wait for a client that is slow; with one more it is cut off, and may resume.
+const MAX_WAITING: usize = 64;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = WebSocket)]
+    type Socket;
+    #[wasm_bindgen(method, catch)]
+    fn accept(this: &Socket) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn send(this: &Socket, text: &str) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn close(this: &Socket, code: u16, reason: &str) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch, js_name = addEventListener)]
+    fn on(this: &Socket, event: &str, listener: &Function) -> Result<(), JsValue>;
+}
+
+/// The socket is closed when nobody listens any more.
+struct Ear(Socket);
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        let _ = self.0.close(1000, "");
+    }
+}
+
+/// What there is to pass on; `None` when the socket was closed.
+type Heard = Option<String>;
+
+/// The answer that tells what a socket does.
+pub fn relay(opened: &web_sys::Response, caller: &Caller) -> Result<web_sys::Response> {
+    let socket: Socket = Reflect::get(opened, &"webSocket".into())?.dyn_into().map_err(|_| broken())?;
+    let (sender, heard) = channel::<Heard>(MAX_WAITING);
+    let (mut to_say, mut to_end) = (sender.clone(), sender);
+    listen(&socket, "message", move |event| {
+        let text = Reflect::get(&event, &"data".into()).ok().and_then(|data| data.as_string());
+        text.is_none_or(|text| text == "pong" || pass_on(&mut to_say, Some(text)))
+    })?;
+    listen(&socket, "close", move |_| pass_on(&mut to_end, None))?;
+    socket.accept()?;
+    let ear = Ear(socket);
+    let pings = stream::unfold((), |()| async {
+        Delay::from(PING).await;
+        Some((Some("ping".to_owned()), ()))
+    });
+    // However it ends, that is an end.
+    let heard = heard.chain(stream::once(std::future::ready(None)));
+    let both = stream::select(heard, Box::pin(pings)).take_while(|heard| std::future::ready(heard.is_some()));
+    let events = both.filter_map(move |heard| {
+        let text = heard.unwrap_or_default();
+        let event = match text.as_str() {
+            // A comment, so that whatever lies between sees that we are there.
+            "ping" => ear.0.send("ping").is_ok().then(|| ":\n\n".to_owned()),
+            _ => Event::of(&text).map(|event| event.to_string()),
+        };
+        std::future::ready(event.map(|event| Ok::<_, Error>(event.into_bytes())))
+    });
+    let response: web_sys::Response = Response::from_stream(events)?.into();
+    let headers = response.headers();
+    let reply = Reply::new(200, "text/event-stream", "").with("cache-control", "no-store");
+    for (name, value) in &caller.allow(reply).headers {
+        headers.set(name, value)?;
+    }
+    Ok(response)
+}
+
+/// Passes something on, unless the client is too slow: then the stream ends with what it has.
+fn pass_on(sender: &mut Sender<Heard>, heard: Heard) -> bool {
+    let kept = sender.try_send(heard).is_ok();
+    if !kept {
+        sender.close_channel();
+    }
+    kept
+}
+
+fn listen(socket: &Socket, event: &str, listener: impl FnMut(JsValue) -> bool + 'static) -> Result<()> {
+    let listener: Closure<dyn FnMut(JsValue) -> bool> = Closure::own_assert_unwind_safe(listener);
+    // It is the socket's from now on, and goes with it.
+    Ok(socket.on(event, listener.into_js_value().unchecked_ref())?)
+}
+
+fn broken() -> Error {
+    Error::RustError("there is no socket in the answer".into())
+}
