@@ -1,6 +1,7 @@
 //! Server-sent events, for clients and proxies that lack WebSocket: the Worker holds the socket and passes on what it
 //! hears, so that the object may sleep all the same.
 
+use super::request::Asked;
 use crate::http::cors::Caller;
 use crate::http::reply::Reply;
 use crate::protocol::live::Event;
@@ -20,7 +21,14 @@ const MAX_WAITING: usize = 64;
 
 #[wasm_bindgen]
 extern "C" {
-    #[wasm_bindgen(js_name = WebSocket)]
+    #[wasm_bindgen(js_name = EventTarget)]
+    #[derive(Clone)]
+    type Target;
+    #[wasm_bindgen(method, catch, js_name = addEventListener)]
+    fn on(this: &Target, event: &str, listener: &Function) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(extends = Target, js_name = WebSocket)]
+    #[derive(Clone)]
     type Socket;
     #[wasm_bindgen(method, catch)]
     fn accept(this: &Socket) -> Result<(), JsValue>;
@@ -28,24 +36,13 @@ extern "C" {
     fn send(this: &Socket, text: &str) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch)]
     fn close(this: &Socket, code: u16, reason: &str) -> Result<(), JsValue>;
-    #[wasm_bindgen(method, catch, js_name = addEventListener)]
-    fn on(this: &Socket, event: &str, listener: &Function) -> Result<(), JsValue>;
-}
-
-/// The socket is closed when nobody listens any more.
-struct Ear(Socket);
-
-impl Drop for Ear {
-    fn drop(&mut self) {
-        let _ = self.0.close(1000, "");
-    }
 }
 
 /// What there is to pass on; `None` when the socket was closed.
 type Heard = Option<String>;
 
 /// The answer that tells what a socket does.
-pub fn relay(opened: &web_sys::Response, caller: &Caller) -> Result<web_sys::Response> {
+pub fn relay(opened: &web_sys::Response, asked: &Asked, caller: &Caller) -> Result<web_sys::Response> {
     let socket: Socket = Reflect::get(opened, &"webSocket".into())?.dyn_into().map_err(|_| broken())?;
     let (sender, heard) = channel::<Heard>(MAX_WAITING);
     let (mut to_say, mut to_end) = (sender.clone(), sender);
@@ -54,8 +51,11 @@ pub fn relay(opened: &web_sys::Response, caller: &Caller) -> Result<web_sys::Res
         text.is_none_or(|text| text == "pong" || pass_on(&mut to_say, Some(text)))
     })?;
     listen(&socket, "close", move |_| pass_on(&mut to_end, None))?;
+    // The runtime does not cancel a stream whose client has gone, but says so by the request's signal.
+    let signal: Target = Reflect::get(&asked.raw, &"signal".into())?.unchecked_into();
+    let gone = socket.clone();
+    listen(&signal, "abort", move |_| gone.close(1000, "").is_ok())?;
     socket.accept()?;
-    let ear = Ear(socket);
     let pings = stream::unfold((), |()| async {
         Delay::from(PING).await;
         Some((Some("ping".to_owned()), ()))
@@ -67,7 +67,7 @@ pub fn relay(opened: &web_sys::Response, caller: &Caller) -> Result<web_sys::Res
         let text = heard.unwrap_or_default();
         let event = match text.as_str() {
             // A comment, so that whatever lies between sees that we are there.
-            "ping" => ear.0.send("ping").is_ok().then(|| ":\n\n".to_owned()),
+            "ping" => socket.send("ping").is_ok().then(|| ":\n\n".to_owned()),
             _ => Event::of(&text).map(|event| event.to_string()),
         };
         std::future::ready(event.map(|event| Ok::<_, Error>(event.into_bytes())))
@@ -90,10 +90,10 @@ fn pass_on(sender: &mut Sender<Heard>, heard: Heard) -> bool {
     kept
 }
 
-fn listen(socket: &Socket, event: &str, listener: impl FnMut(JsValue) -> bool + 'static) -> Result<()> {
+fn listen(target: &Target, event: &str, listener: impl FnMut(JsValue) -> bool + 'static) -> Result<()> {
     let listener: Closure<dyn FnMut(JsValue) -> bool> = Closure::own_assert_unwind_safe(listener);
-    // It is the socket's from now on, and goes with it.
-    Ok(socket.on(event, listener.into_js_value().unchecked_ref())?)
+    // It is the target's from now on, and goes with it.
+    Ok(target.on(event, listener.into_js_value().unchecked_ref())?)
 }
 
 fn broken() -> Error {

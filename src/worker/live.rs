@@ -36,7 +36,7 @@ pub async fn open(live: Live, asked: &Asked, config: &Config, env: &Env) -> Resu
     let opened = calls::open(env, calls::Object::Presence(&site), &entry).await;
     let answer = match opened {
         Ok(opened) if socket => Ok(opened),
-        Ok(opened) => events::relay(&opened, &caller),
+        Ok(opened) => events::relay(&opened, &asked, &caller),
         Err(error) => Err(error),
     };
     answer.map_err(|error| {

@@ -137,6 +137,7 @@ const config :Workerd.Config = (
 const worker :Workerd.Worker = (
   modules = [(name = "index.js", esModule = embed "index.js"), (name = "./index_bg.wasm", wasm = embed "index_bg.wasm")],
   compatibilityDate = "2026-10-01",
+  compatibilityFlags = ["enable_request_signal"],
   durableObjectNamespaces = [
     (className = "PresenceObject", uniqueKey = "presence", enableSql = true),
     (className = "LoginObject", uniqueKey = "logins", enableSql = true),

@@ -118,6 +118,7 @@ const config :Workerd.Config = (
 const worker :Workerd.Worker = (
   modules = [{modules}],
   compatibilityDate = "2026-10-01",
+  compatibilityFlags = ["enable_request_signal"],
   durableObjectNamespaces = [{objects}],
   durableObjectStorage = (localDisk = "disk"), {outbound}
   bindings = [{bindings}],
