@@ -19,7 +19,8 @@ pub const MAX_CHANGES: usize = 10_000;
 pub struct Changes<'a> {
     /// Who came, or can be seen now.
     pub joins: Vec<View<'a>>,
-    /// Who is shown otherwise than before. That they were touched again is nothing new.
+    /// Who is shown otherwise than before; after a restart perhaps somebody who went before it, and has come again. That
+    /// they were touched again is nothing new.
     pub updates: Vec<View<'a>>,
     /// Who went, or cannot be seen any more.
     pub leaves: Vec<&'a UserId>,
