@@ -6,21 +6,27 @@ use crate::http::cors::Caller;
 use crate::http::reply::Reply;
 use crate::protocol::live::Event;
 use futures_channel::mpsc::{Sender, channel};
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use js_sys::{Function, Reflect};
-use std::time::Duration;
+use std::cell::Cell;
+use std::rc::Rc;
 use wasm_bindgen::prelude::{Closure, wasm_bindgen};
 use wasm_bindgen::{JsCast, JsValue};
-use worker::{Delay, Error, Response, Result};
+use worker::{Error, Response, Result};
 
-/// How often the lease is renewed, and the client's connection kept from being taken for dead.
-const PING: Duration = Duration::from_secs(30);
+/// How often, in milliseconds, the lease is renewed, and the client's connection kept from being taken for dead.
+const PING: u32 = 30_000;
 
 /// How many messages may wait for a client that is slow; with one more it is cut off, and may resume.
 const MAX_WAITING: usize = 64;
 
 #[wasm_bindgen]
 extern "C" {
+    #[wasm_bindgen(catch, js_name = setInterval)]
+    fn set_interval(callback: &Function, millis: u32) -> Result<i32, JsValue>;
+    #[wasm_bindgen(js_name = clearInterval)]
+    fn clear_interval(timer: i32);
+
     #[wasm_bindgen(js_name = EventTarget)]
     #[derive(Clone)]
     type Target;
@@ -45,7 +51,7 @@ type Heard = Option<String>;
 pub fn relay(opened: &web_sys::Response, asked: &Asked, caller: &Caller) -> Result<web_sys::Response> {
     let socket: Socket = Reflect::get(opened, &"webSocket".into())?.dyn_into().map_err(|_| broken())?;
     let (sender, heard) = channel::<Heard>(MAX_WAITING);
-    let (mut to_say, mut to_end) = (sender.clone(), sender);
+    let (mut to_say, mut to_ping, mut to_end) = (sender.clone(), sender.clone(), sender);
     listen(&socket, "message", move |event| {
         let text = Reflect::get(&event, &"data".into()).ok().and_then(|data| data.as_string());
         text.is_none_or(|text| text == "pong" || pass_on(&mut to_say, Some(text)))
@@ -56,14 +62,18 @@ pub fn relay(opened: &web_sys::Response, asked: &Asked, caller: &Caller) -> Resu
     let gone = socket.clone();
     listen(&signal, "abort", move |_| gone.close(1000, "").is_ok())?;
     socket.accept()?;
-    let pings = stream::unfold((), |()| async {
-        Delay::from(PING).await;
-        Some((Some("ping".to_owned()), ()))
+    // A timer of the runtime's own: our `Delay` wakes whoever polled it first, which is another one with each event.
+    let timer = Rc::new(Cell::new(None));
+    let (own, over) = (timer.clone(), socket.clone());
+    let ping: Closure<dyn FnMut()> = Closure::own_assert_unwind_safe(move || {
+        if !pass_on(&mut to_ping, Some("ping".to_owned())) {
+            own.get().into_iter().for_each(clear_interval);
+            let _ = over.close(1000, "");
+        }
     });
-    // However it ends, that is an end.
-    let heard = heard.chain(stream::once(std::future::ready(None)));
-    let both = stream::select(heard, Box::pin(pings)).take_while(|heard| std::future::ready(heard.is_some()));
-    let events = both.filter_map(move |heard| {
+    timer.set(set_interval(ping.into_js_value().unchecked_ref(), PING).ok());
+    let heard = heard.take_while(|heard| std::future::ready(heard.is_some()));
+    let events = heard.filter_map(move |heard| {
         let text = heard.unwrap_or_default();
         let event = match text.as_str() {
             // A comment, so that whatever lies between sees that we are there.

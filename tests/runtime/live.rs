@@ -271,3 +271,21 @@ fn without_a_websocket_the_same_comes_as_events() {
     let (kind, _, diff) = resumed.next();
     assert_eq!((kind.as_str(), &diff["joins"][0]["id"]), ("diff", &json!("bob")));
 }
+
+#[test]
+fn who_listens_no_more_to_events_has_left() {
+    let server = setup().start();
+    let mut watcher = Watcher::open(&server, "", &[("cf-connecting-ip", "10.0.0.9")]);
+    let mut events = Events::open(&server, &format!("?token={}", token("sally")), "");
+    assert_eq!(events.next().2["users"][0]["id"], "sally");
+    watcher.until(|watcher| watcher.ids() == ["sally"]);
+    drop(events);
+    // That the client has gone is noticed when there is something to tell.
+    let mut number = 0;
+    eventually(false, || {
+        number += 1;
+        touch(&server, "bob", json!({"path": format!("/{number}")}));
+        server.ids(ONLINE).contains(&"sally".to_owned())
+    });
+    watcher.until(|watcher| watcher.ids() == ["bob"]);
+}
