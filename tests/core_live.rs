@@ -117,7 +117,7 @@ fn signal() -> impl Strategy<Value = Signal> {
     let touch = touch.prop_map(|(key, was, profile, place, tab, away)| {
         let was = was.filter(|was| *was != key);
         let state = if away { State::Away } else { State::Online };
-        Signal::Touch(Touch { key, was, profile, place, tab, state })
+        Signal::Touch(Touch { key, was, profile, said: None, place, tab, state })
     });
     let tab = prop::option::of((0..3_u32).prop_map(TabId));
     prop_oneof![
@@ -208,7 +208,15 @@ proptest! {
 fn touch(number: u8, path: &str) -> Signal {
     let place = Place { path: PagePath::parse(path).unwrap(), title: None, topic: None };
     let key = MemberKey::User(user(number));
-    Signal::Touch(Touch { key, was: None, profile: None, place: Some(place), tab: None, state: State::Online })
+    Signal::Touch(Touch {
+        key,
+        was: None,
+        profile: None,
+        said: None,
+        place: Some(place),
+        tab: None,
+        state: State::Online,
+    })
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn place(path: &str, title: Option<&str>) -> Place {
 }
 
 fn touch(key: MemberKey) -> Touch {
-    Touch { key, was: None, profile: None, place: None, tab: None, state: State::Online }
+    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online }
 }
 
 fn now(signal: Signal) -> Report {
@@ -262,6 +262,40 @@ fn an_invisible_user_counts_as_a_guest_and_is_named_nowhere() {
     kept.advance(at(301));
     assert_eq!(kept.site.counts().total, 0);
     assert!(kept.last_seen.is_empty());
+}
+
+#[test]
+fn who_hides_stays_hidden_whatever_an_older_word_or_none_says() {
+    let profile = |invisible| Some(Profile { name: None, avatar: None, invisible });
+    let told = |invisible, said| Touch { profile: profile(invisible), said, ..touch(user("sally")) };
+    let mut kept = Kept::new(at(0));
+    let visible = |kept: &Kept| kept.site.counts().users == 1;
+    kept.touch(at(0), told(false, None));
+    kept.touch(at(10), told(true, None));
+    assert!(!visible(&kept));
+    kept.touch(at(20), told(false, Some(at(5))));
+    assert!(!visible(&kept), "another page said so before");
+    kept.touch(at(21), touch(user("sally")));
+    assert!(!visible(&kept));
+    kept.advance(at(1000));
+    kept.touch(at(1001), touch(user("sally")));
+    assert!(!visible(&kept), "nor when they come again and nobody says how they are shown");
+    kept.touch(at(1010), told(false, None));
+    assert!(visible(&kept));
+    let slot = kept.site.list(Kind::User, &Filter::default(), None, 1).0[0].since;
+    assert_eq!(slot, at(1010), "and nobody is told since when they were here in hiding");
+    kept.touch(at(1020), told(true, Some(at(10))));
+    assert!(visible(&kept), "a page that has not heard of that hides them no more");
+}
+
+#[test]
+fn who_says_that_they_hide_is_heard_even_late() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(5), touch(user("sally")));
+    let hidden = Some(Profile { name: None, avatar: None, invisible: true });
+    let late = Touch { profile: hidden, ..touch(user("sally")) };
+    kept.apply(at(6), vec![Report { age: Millis(3000), signal: Signal::Touch(late) }]);
+    assert_eq!((kept.site.counts().users, kept.site.counts().guests), (0, 1));
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn about(path: &str, topic: Option<&str>) -> Option<Place> {
 }
 
 fn touch(key: MemberKey, place: Option<Place>) -> Signal {
-    Signal::Touch(Touch { key, was: None, profile: None, place, tab: None, state: State::Online })
+    Signal::Touch(Touch { key, was: None, profile: None, said: None, place, tab: None, state: State::Online })
 }
 
 /// A site with the storage that a shell would give it.
@@ -116,6 +116,7 @@ fn each_tab_looks_at_its_own_page() {
             key: user("bob"),
             was: None,
             profile: None,
+            said: None,
             place: about(path, topic),
             tab: Some(TabId(tab)),
             state: State::Online,
@@ -149,7 +150,15 @@ fn who_is_erased_was_never_here() {
     for (number, name) in ["sally", "bob", "carol"].into_iter().enumerate() {
         kept.apply(at(number as i64), touch(user(name), about("/u/sally", Some("user:sally"))));
     }
-    let ghost = Touch { key: user("ghost"), was: None, profile: hidden, place: None, tab: None, state: State::Online };
+    let ghost = Touch {
+        key: user("ghost"),
+        was: None,
+        profile: hidden,
+        said: None,
+        place: None,
+        tab: None,
+        state: State::Online,
+    };
     kept.apply(at(3), Signal::Touch(ghost));
     kept.apply(at(4), touch(MemberKey::Guest(GuestKey(1)), about("/", None)));
     for (name, users, guests) in [("sally", 2, 2), ("ghost", 2, 1), ("nobody", 2, 1)] {
@@ -208,7 +217,7 @@ proptest! {
                     let place = about(&text.as_ref().map_or("/".into(), |text| format!("/{text}")), text.as_deref());
                     let tab = tab.map(|tab| TabId(tab.into()));
                     let key = who(number);
-                    let touch = Touch { key: key.clone(), was: None, profile: None, place, tab, state: State::Online };
+                    let touch = Touch { key: key.clone(), was: None, profile: None, said: None, place, tab, state: State::Online };
                     kept.apply(time, Signal::Touch(touch));
                     about_until.insert(key.clone(), time);
                     if let Some(text) = text {

@@ -53,6 +53,15 @@ pub enum Known {
 }
 
 impl Known {
+    /// When it was said how they are shown: a cookie may be older than what they have said since; of a login nobody
+    /// knows.
+    pub fn said(&self) -> Option<Timestamp> {
+        match self {
+            Self::Signed(claims) => claims.since,
+            Self::LoggedIn { .. } => Some(Timestamp::from_millis(0)),
+        }
+    }
+
     /// Who it is.
     pub fn user(&self) -> &User {
         match self {

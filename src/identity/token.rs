@@ -21,6 +21,8 @@ pub struct Claims {
     pub user: User,
     /// Until when the token is good.
     pub until: Timestamp,
+    /// When it was made, if it says so.
+    pub since: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,6 +76,7 @@ pub fn verify(secret: &Secret, token: &str, site: &SiteName, now: Timestamp) -> 
     let token = Hs256.validator::<Body>(&Hs256Key::new(secret.bytes())).validate(&token).ok()?;
     let claims = token.claims();
     let until = Timestamp::from_millis(claims.expiration?.timestamp_millis());
+    let since = claims.issued_at.map(|at| Timestamp::from_millis(at.timestamp_millis()));
     let early = claims.not_before.is_some_and(|from| from.timestamp_millis() > now.as_millis());
     let body = &claims.custom;
     let ours = match &body.aud {
@@ -91,7 +94,7 @@ pub fn verify(secret: &Secret, token: &str, site: &SiteName, now: Timestamp) -> 
     };
     let id = UserId::parse(body.sub.as_str()).ok()?;
     let perms = Right::parse_all(body.perms.iter().map(String::as_str));
-    Some(Claims { user: User { id, profile: Some(profile), perms }, until })
+    Some(Claims { user: User { id, profile: Some(profile), perms }, until, since })
 }
 
 #[cfg(test)]

@@ -56,9 +56,8 @@ impl Visitor<'_> {
     pub fn touch(&self, seen: Seen) -> Vec<Signal> {
         match self.known {
             None => vec![self.stranger_touch(seen)],
-            Some(Known::Signed(claims)) => vec![user_touch(claims.user.clone(), None, seen)],
-            Some(Known::LoggedIn { user, first: false }) => vec![user_touch(user.clone(), None, seen)],
-            Some(Known::LoggedIn { user, first: true }) => self.signed_in(user.clone(), seen),
+            Some(known @ Known::LoggedIn { user, first: true }) => self.signed_in(user.clone(), known.said(), seen),
+            Some(known) => vec![user_touch(known.user().clone(), None, known.said(), seen)],
         }
     }
 
@@ -86,8 +85,8 @@ impl Visitor<'_> {
         }
         match signed {
             // Who comes without our cookie was a guest, or a bot, a moment ago.
-            None => signals.extend(self.signed_in(user, seen)),
-            Some(_) => signals.push(user_touch(user, None, seen)),
+            None => signals.extend(self.signed_in(user, None, seen)),
+            Some(_) => signals.push(user_touch(user, None, None, seen)),
         }
         Visit { signals, cookie }
     }
@@ -105,13 +104,13 @@ impl Visitor<'_> {
     }
 
     /// A user who may have been a stranger until now.
-    fn signed_in(&self, user: User, seen: Seen) -> Vec<Signal> {
+    fn signed_in(&self, user: User, said: Option<Timestamp>, seen: Seen) -> Vec<Signal> {
         let mut signals = Vec::with_capacity(2);
         if self.before().day() < self.now.day() {
             // Who was a guest before midnight is made the guest of today first, so that `was` finds them.
             signals.push(self.stranger_touch(Seen::default()));
         }
-        signals.push(user_touch(user, Some(self.asker.stranger(self.keys, self.now)), seen));
+        signals.push(user_touch(user, Some(self.asker.stranger(self.keys, self.now)), said, seen));
         signals
     }
 
@@ -125,13 +124,21 @@ impl Visitor<'_> {
         // After midnight they may still be online by the key of the day before.
         let before = self.before();
         let was = (before.day() < self.now.day()).then(|| self.asker.stranger(self.keys, before));
-        Signal::Touch(Touch { key, was, profile: None, place: seen.place, tab: seen.tab, state: seen.state })
+        Signal::Touch(Touch {
+            key,
+            was,
+            profile: None,
+            said: None,
+            place: seen.place,
+            tab: seen.tab,
+            state: seen.state,
+        })
     }
 }
 
-fn user_touch(user: User, was: Option<MemberKey>, seen: Seen) -> Signal {
+fn user_touch(user: User, was: Option<MemberKey>, said: Option<Timestamp>, seen: Seen) -> Signal {
     let (key, profile) = (MemberKey::User(user.id), user.profile);
-    Signal::Touch(Touch { key, was, profile, place: seen.place, tab: seen.tab, state: seen.state })
+    Signal::Touch(Touch { key, was, profile, said, place: seen.place, tab: seen.tab, state: seen.state })
 }
 
 #[cfg(test)]

@@ -96,6 +96,8 @@ pub struct Touch {
     pub was: Option<MemberKey>,
     /// How they want to be shown; `None` leaves it as it is.
     pub profile: Option<Profile>,
+    /// When they said so, if that was not just now: who has hidden since stays hidden.
+    pub said: Option<Timestamp>,
     /// Where they are; `None` leaves it as it is.
     pub place: Option<Place>,
     /// The tab that reports.

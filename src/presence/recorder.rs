@@ -228,7 +228,7 @@ mod tests {
 
     fn touch(guest: u64) -> Touch {
         let key = MemberKey::Guest(GuestKey(guest));
-        Touch { key, was: None, profile: None, place: None, tab: None, state: State::Online }
+        Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online }
     }
 
     fn on(guest: u64, path: &str) -> Signal {

@@ -58,6 +58,8 @@ pub struct Watcher {
     pub then: MemberKey,
     /// How they are shown.
     pub profile: Option<Profile>,
+    /// When that was said.
+    pub said: Option<Timestamp>,
 }
 
 impl Watcher {
@@ -70,7 +72,15 @@ impl Watcher {
     pub fn touch(&self, seen: Seen, now: Timestamp) -> Signal {
         let was = (now >= self.until && self.then != self.key).then(|| self.key.clone());
         let Seen { place, tab, state } = seen;
-        Signal::Touch(Touch { key: self.key_at(now), was, profile: self.profile.clone(), place, tab, state })
+        Signal::Touch(Touch {
+            key: self.key_at(now),
+            was,
+            profile: self.profile.clone(),
+            said: self.said,
+            place,
+            tab,
+            state,
+        })
     }
 }
 

@@ -36,19 +36,20 @@ struct Viewer<'a> {
 /// Writes the answer. Each viewer is told once, with the latest time; guests and whoever is invisible are only counted,
 /// and nobody looks at themselves.
 pub fn answer(topic: &Topic, limit: usize, scope: Scope, site: &Site, kept: Vec<Viewed>) -> Vec<u8> {
-    let mut latest: HashMap<MemberKey, Viewed> = HashMap::new();
+    // Apart from their visits in hiding: would these replace the others, those who know of them could tell who hides.
+    let hides = |viewed: &Viewed| viewed.profile.as_ref().is_some_and(|profile| profile.invisible) && !scope.invisible;
+    let mut latest: HashMap<(MemberKey, bool), Viewed> = HashMap::new();
     for viewed in kept.into_iter().chain(site.viewers(topic)) {
         let own = matches!(&viewed.viewer, MemberKey::User(user) if topic_of(user).as_ref() == Some(topic));
-        let newer = latest.get(&viewed.viewer).is_none_or(|known| known.at <= viewed.at);
-        if newer && !own {
-            latest.insert(viewed.viewer.clone(), viewed);
+        let key = (viewed.viewer.clone(), hides(&viewed));
+        if !own && latest.get(&key).is_none_or(|known| known.at <= viewed.at) {
+            latest.insert(key, viewed);
         }
     }
     let mut counts = Counts { total: latest.len(), ..Counts::default() };
     let mut users: Vec<(Timestamp, &str, &Viewed)> = Vec::new();
-    for viewed in latest.values() {
-        let hidden = viewed.profile.as_ref().is_some_and(|profile| profile.invisible) && !scope.invisible;
-        match &viewed.viewer {
+    for ((viewer, hidden), viewed) in &latest {
+        match viewer {
             MemberKey::User(user) if !hidden => users.push((viewed.at, user.as_str(), viewed)),
             _ => counts.guests += 1,
         }

@@ -69,11 +69,17 @@ async fn entry(live: Live, asked: &Asked, site: &SiteName, config: &Config, env:
         Some(known) => {
             let user = known.user();
             let key = crate::presence::member::MemberKey::User(user.id.clone());
-            Watcher { key: key.clone(), until, then: key, profile: user.profile.clone() }
+            Watcher {
+                key: key.clone(),
+                until,
+                then: key,
+                profile: user.profile.clone(),
+                said: known.said().or(Some(now)),
+            }
         }
         None => {
             let key = asker.stranger(keys, now);
-            Watcher { key, until, then: asker.stranger(keys, now.plus(DAY)), profile: None }
+            Watcher { key, until, then: asker.stranger(keys, now.plus(DAY)), profile: None, said: None }
         }
     };
     Ok(Entry { view, since: live.since, who, tab, signals })

@@ -82,13 +82,14 @@ async fn answered(
         let headers = Answered(response.headers());
         HEADERS.iter().any(|name| headers.get(name).is_some())
     };
-    let Some(visiting) = visiting else {
-        return if told { changed(&response, Kept::AsItWas, None) } else { Ok(response) };
-    };
-    let (said, topic) = guarded(|| said(&response, &visiting)).unwrap_or((Said::Nothing, None));
-    let keys = if told { visiting.signing_keys().await } else { None };
-    let cookie = guarded(|| note(asked, &response, (said.clone(), topic), keys, &visiting, ctx)).flatten();
-    let viewed = if may_change { look_through(asked, &response, said, &visiting).await } else { None };
+    let (mut cookie, mut told_of) = (None, Said::Nothing);
+    if let Some(visiting) = &visiting {
+        let (said, topic) = guarded(|| said(&response, visiting)).unwrap_or((Said::Nothing, None));
+        let keys = if told { visiting.signing_keys().await } else { None };
+        cookie = guarded(|| note(asked, &response, (said.clone(), topic), keys, visiting, ctx)).flatten();
+        told_of = said;
+    }
+    let viewed = if may_change { look_through(asked, &response, told_of, visiting.as_ref()).await } else { None };
     match viewed {
         Some(Err(error)) => {
             console_error!("the page broke off: {error:?}");
@@ -270,17 +271,19 @@ async fn look_through(
     asked: &Asked,
     response: &web_sys::Response,
     said: Said,
-    visiting: &Rc<Visiting>,
+    visiting: Option<&Rc<Visiting>>,
 ) -> Option<std::result::Result<(web_sys::Response, Kept), JsValue>> {
-    let config = visiting.setup.config().ok()?;
+    let config = visiting.and_then(|visiting| visiting.setup.config().ok());
     let headers = Answered(response.headers());
-    let script = (config.inject_widget && PageRequest::of(asked) == PageRequest::Document)
-        .then(|| format!("{}/widget.js", config.base_path));
+    let script = config
+        .filter(|config| config.inject_widget && PageRequest::of(asked) == PageRequest::Document)
+        .map(|config| format!("{}/widget.js", config.base_path));
     let (shared, named) = (is_shared(&headers), matches!(said, Said::User(_)));
-    let viewer = || match shared {
-        // What any cache may keep is written for nobody in particular.
-        true => html::known(Rc::default()),
-        false => viewer(said, visiting.clone()),
+    let viewer = || match visiting {
+        Some(visiting) if !shared => viewer(said, visiting.clone()),
+        // What any cache may keep is written for nobody in particular; and so is what goes out while presence is out of
+        // order.
+        _ => html::known(Rc::default()),
     };
     let rewriting = |script: Option<String>| match script {
         Some(script) => html::Rewriting::new().with_script(&script),
@@ -309,8 +312,10 @@ async fn look_through(
             // Whether there are blocks is seen only when the headers have gone.
             let kept = match shared {
                 true => Kept::AsItWas,
-                false if visiting.asker.has_credentials() || named => Kept::ByNobody,
-                false => Kept::WithoutTag,
+                false if !named && visiting.is_some_and(|visiting| !visiting.asker.has_credentials()) => {
+                    Kept::WithoutTag
+                }
+                false => Kept::ByNobody,
             };
             let page = || Ok((rewriting(script)?.with_blocks(viewer())?.of(response)?, kept));
             Some(page())
@@ -324,6 +329,7 @@ fn viewer(said: Said, visiting: Rc<Visiting>) -> html::Viewer {
         let user = match said {
             Said::User(user) => Some(user),
             Said::Nobody => None,
+            Said::Nothing if !visiting.asker.has_credentials() => None,
             Said::Nothing => visiting.identity.clone().await.and_then(|(_, known)| Some(known?.user().clone())),
         };
         Rc::new(who::standing_of(user, &visiting.site, &visiting.env).await)

@@ -15,6 +15,7 @@ use super::sockets::Sockets;
 use crate::config::Config;
 use crate::http::conditions::tag_of;
 use crate::identity::access::Scope;
+use crate::presence::id::UserId;
 use crate::presence::member::Signal;
 use crate::presence::site::{Outcome, Report, Site};
 use crate::presence::time::{Millis, Timestamp};
@@ -220,13 +221,18 @@ impl Presence {
             Some((integer(row.next())?, blob(row.next())?))
         });
         let (window, now, room) = (self.config()?.window(), clock::now(), self.room.borrow());
-        let (site, outcome, unreadable) = match room.is_empty() {
+        let hidden = self.store.rows("SELECT user, at FROM hidden", Vec::new())?.into_iter().filter_map(|row| {
+            let mut row = row.into_iter();
+            Some((UserId::parse(text(row.next())?).ok()?, Timestamp::from_millis(integer(row.next())?)))
+        });
+        let (mut site, outcome, unreadable) = match room.is_empty() {
             true => Site::restore(window, rows, now),
             false => Site::restore_watched(window, rows, now, &room.leases(now)),
         };
         if unreadable > 0 {
             console_error!("{unreadable} stored batches cannot be read and were left out");
         }
+        site.know_hidden(hidden);
         self.keep(outcome)?;
         Ok(site)
     }
@@ -245,6 +251,7 @@ impl Presence {
             let store = &presence.store;
             store.run("DELETE FROM last_seen WHERE at < ?", vec![before.into()])?;
             store.run("DELETE FROM viewers WHERE at < ?", vec![before.into()])?;
+            store.run("DELETE FROM hidden WHERE at < ?", vec![before.into()])?;
             let (slots, writes) = site.sweep();
             for slot in slots {
                 store.run("DELETE FROM ring WHERE slot = ?", vec![slot.into()])?;
@@ -264,7 +271,7 @@ impl Presence {
     }
 }
 
-fn signed_out(signal: &Signal) -> Option<&crate::presence::id::UserId> {
+fn signed_out(signal: &Signal) -> Option<&UserId> {
     if let Signal::SignOut(user) = signal { Some(user) } else { None }
 }
 

@@ -15,7 +15,7 @@ use worker::{Error, Result, SqlStorageValue};
 const MAX_VIEWERS: i64 = 10_000;
 
 /// Its tables.
-pub const TABLES: [Table; 4] = [
+pub const TABLES: [Table; 5] = [
     // One row a batch, written over when its time has passed.
     ("ring", "(slot INTEGER PRIMARY KEY, data BLOB NOT NULL)"),
     // One row a user who went; without a rowid, as an index of its own would be billed as a second row.
@@ -25,6 +25,8 @@ pub const TABLES: [Table; 4] = [
         "viewers",
         "(topic TEXT, viewer TEXT, at INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (topic, viewer)) WITHOUT ROWID",
     ),
+    // One row a user who hides.
+    ("hidden", "(user TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID"),
     ("kept", "(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"),
 ];
 
@@ -46,11 +48,20 @@ impl Presence {
                 "INSERT INTO viewers VALUES (?, ?, ?, ?) ON CONFLICT (topic, viewer) DO UPDATE SET at = excluded.at, data = excluded.data WHERE excluded.at > at",
                 vec![
                     view.topic.as_str().into(),
-                    viewer(&view.viewer).into(),
+                    viewer(&view.viewer, view.profile.as_ref().is_some_and(|profile| profile.invisible)).into(),
                     view.at.as_millis().into(),
                     record::encode(view).into(),
                 ],
             )?;
+        }
+        for (user, since) in &outcome.hidden {
+            match since {
+                Some(since) => self.store.run(
+                    "INSERT OR REPLACE INTO hidden VALUES (?, ?)",
+                    vec![user.as_str().into(), since.as_millis().into()],
+                )?,
+                None => self.store.run("DELETE FROM hidden WHERE user = ?", vec![user.as_str().into()])?,
+            }
         }
         for write in outcome.writes {
             self.store.run(
@@ -78,8 +89,11 @@ impl Presence {
         self.keep(outcome)?;
         let id = || user.as_str().into();
         self.store.run("DELETE FROM last_seen WHERE user = ?", vec![id()])?;
-        let key = viewer(&MemberKey::User(user.clone()));
-        self.store.run("DELETE FROM viewers WHERE viewer = ?", vec![key.into()])?;
+        self.store.run("DELETE FROM hidden WHERE user = ?", vec![id()])?;
+        for hidden in [false, true] {
+            let key = viewer(&MemberKey::User(user.clone()), hidden);
+            self.store.run("DELETE FROM viewers WHERE viewer = ?", vec![key.into()])?;
+        }
         let Some(topic) = topic_of(user) else { return Ok(()) };
         self.store.run("DELETE FROM viewers WHERE topic = ?", vec![topic.as_str().into()])?;
         // Somebody else may have looked at a page about them last.
@@ -124,9 +138,10 @@ impl Kept for Presence {
     }
 }
 
-/// What a viewer is kept by: of two kinds, and an id may look like anything.
-fn viewer(key: &MemberKey) -> String {
+/// What a viewer is kept by: of several kinds, and an id may look like anything. Visits in hiding are kept apart.
+fn viewer(key: &MemberKey, hidden: bool) -> String {
     match key {
+        MemberKey::User(user) if hidden => format!("i{}", user.as_str()),
         MemberKey::User(user) => format!("u{}", user.as_str()),
         MemberKey::Guest(key) | MemberKey::Bot(key) => key.to_string(),
     }

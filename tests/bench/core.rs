@@ -32,7 +32,15 @@ fn batch(first: u64, members: u64) -> Vec<Report> {
         let key = MemberKey::Guest(GuestKey(guest));
         Report {
             age: Millis(0),
-            signal: Signal::Touch(Touch { key, was: None, profile: None, place, tab: None, state: State::Online }),
+            signal: Signal::Touch(Touch {
+                key,
+                was: None,
+                profile: None,
+                said: None,
+                place,
+                tab: None,
+                state: State::Online,
+            }),
         }
     };
     (first..first + BATCH).map(touch).collect()

@@ -21,6 +21,9 @@ impl Site {
             self.views.retain(|view| view.topic != topic);
         }
         self.views.retain(|view| view.viewer != key);
+        self.hidden.remove(user);
+        self.shown.remove(user);
+        self.hiding.retain(|(hider, _)| hider != user);
         self.departures.retain(|departure| departure.user != *user);
         self.bump();
         self.forget_changes();

@@ -5,6 +5,7 @@
 
 pub mod changes;
 pub mod erasing;
+mod hiding;
 mod passing;
 mod signals;
 mod stored;
@@ -19,7 +20,7 @@ pub use crate::presence::roster::Order;
 use crate::presence::roster::{Member, Roster};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// How long a visitor whose last page was closed is kept, as they may be opening the next one: a page that is
 /// navigated away from reports its leave before the next one reports its touch.
@@ -80,6 +81,8 @@ pub struct Outcome {
     pub departures: Vec<Departure>,
     /// Who looked at what and does no longer, each to be kept if that is newer than what is kept.
     pub views: Vec<Viewed>,
+    /// Who hides, and since when; or no longer does.
+    pub hidden: Vec<(UserId, Option<Timestamp>)>,
 }
 
 /// A member as it is shown.
@@ -137,6 +140,10 @@ pub struct Site {
     peak: Option<Peak>,
     departures: Vec<Departure>,
     views: Vec<Viewed>,
+    hidden: HashMap<UserId, Timestamp>,
+    /// Who has hidden and is here in plain sight again, and since when.
+    shown: HashMap<UserId, Timestamp>,
+    hiding: Vec<(UserId, Option<Timestamp>)>,
     /// How far the clock had come when it was put back since the last row: rows must tell, or a restart would not know.
     rewound_from: Option<Timestamp>,
     /// While anybody watches.
@@ -163,6 +170,9 @@ impl Site {
             peak: None,
             departures: Vec::new(),
             views: Vec::new(),
+            hidden: HashMap::new(),
+            shown: HashMap::new(),
+            hiding: Vec::new(),
             rewound_from: None,
             log: None,
         }

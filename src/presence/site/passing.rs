@@ -116,6 +116,9 @@ impl Site {
     /// Lets go of all that a member held, and notes a user's departure.
     pub(super) fn depart(&mut self, member: Member) {
         self.note_gone(&member);
+        if let (MemberKey::User(user), false) = (&member.key, self.shown.is_empty()) {
+            self.shown.remove(user);
+        }
         self.note_last_views(&member);
         if member.invisible() {
             self.invisible = self.invisible.saturating_sub(1);

@@ -18,7 +18,8 @@ impl Site {
             self.seq += 1;
             let at = self.now.minus(report.age);
             match report.signal {
-                Signal::Touch(touch) => {
+                Signal::Touch(mut touch) => {
+                    self.heed_hiding(at, &mut touch);
                     touch.was.iter().for_each(|was| self.note(was));
                     self.note(&touch.key);
                     if let Some(was) = self.supersede(&touch) {
@@ -70,14 +71,22 @@ impl Site {
         let Some(slot) = self.roster(kind).find(&touch.key) else {
             return self.arrive(at, touch);
         };
-        if self.roster(kind).get(slot)?.last_seen > at {
-            return None;
-        }
         let looked_at = self.looks_of(kind, slot);
         let hides = touch.profile.as_ref().is_some_and(|profile| profile.invisible);
+        let late = self.roster(kind).get(slot)?.last_seen > at;
         if let Some(member) = self.roster(kind).get(slot).filter(|member| hides && !member.invisible()) {
             // To others they have gone.
             self.departures.extend(self.departure(member));
+            if late {
+                // What else it tells is no longer so, but they did hide.
+                let member = self.roster_mut(kind).get_mut(slot)?;
+                member.profile = touch.profile.map(Box::new);
+                self.invisible += 1;
+                return Some(touch.key);
+            }
+        }
+        if late {
+            return None;
         }
         let told = touch.place.is_some();
         let here = self.settle(slot, kind, touch.place);
@@ -105,6 +114,10 @@ impl Site {
             member.profile = Some(Box::new(profile));
         }
         let is_invisible = member.invisible();
+        if was_invisible && !is_invisible {
+            // Since when they were here in hiding is nobody's business.
+            member.since = at;
+        }
         self.roster_mut(kind).touch(slot);
         self.invisible = self.invisible + usize::from(is_invisible) - usize::from(was_invisible);
         self.note_views(kind, slot, looked_at);

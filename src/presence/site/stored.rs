@@ -86,7 +86,12 @@ impl Site {
     pub(super) fn outcome(&mut self, changed: Vec<MemberKey>, gone: Vec<MemberKey>) -> Outcome {
         let nothing = changed.is_empty() && gone.is_empty() && self.rewound_from.is_none();
         let writes = if nothing { Vec::new() } else { self.write(changed, gone) };
-        Outcome { writes, departures: std::mem::take(&mut self.departures), views: std::mem::take(&mut self.views) }
+        Outcome {
+            writes,
+            departures: std::mem::take(&mut self.departures),
+            views: std::mem::take(&mut self.views),
+            hidden: std::mem::take(&mut self.hiding),
+        }
     }
 
     /// One row, or as many as it takes to keep each below what a row may hold.
