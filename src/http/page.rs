@@ -12,6 +12,28 @@ pub const IF_NOT: &str = "if-not-permitted";
 /// What tells that a page may hold a block, as a regular expression without regard to case.
 pub const MARKER: &str = "<if-(not-)?permitted";
 
+/// Where the first marker begins, or what may become one with the bytes to come.
+pub fn first_marker(bytes: &[u8]) -> Option<Found> {
+    let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'<').map(|(at, _)| at);
+    starts.into_iter().find_map(|at| {
+        let text = bytes.get(at + 1..).unwrap_or_default();
+        [IF, IF_NOT].into_iter().find_map(|name| {
+            let length = name.len().min(text.len());
+            let alike = text.get(..length)?.eq_ignore_ascii_case(name.as_bytes().get(..length)?);
+            alike.then_some(if length == name.len() { Found::Whole(at) } else { Found::Begun(at) })
+        })
+    })
+}
+
+/// A marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It is there, and begins here.
+    Whole(usize),
+    /// What begins here may be one.
+    Begun(usize),
+}
+
 /// The longest page that is looked through before it goes out; longer ones are as they stream. Most pages have no block,
 /// and to find that out so costs them nothing: not their length, not their tag, not a parser's time.
 const MAX_WHOLE: usize = 128 * 1024;
@@ -149,6 +171,19 @@ mod tests {
             assert!(!shows(IF, can, on, &admin) && !shows(IF_NOT, can, on, &Standing::default()), "{can:?} {on:?}");
         }
         assert!(!shows("if-permitte", Some("a"), None, &admin));
+    }
+
+    #[test]
+    fn a_marker_is_found_where_it_begins() {
+        assert_eq!(first_marker(b"<p><IF-Permitted can=a>"), Some(Found::Whole(3)));
+        assert_eq!(first_marker(b"<if- <if-not-permitted"), Some(Found::Whole(5)));
+        assert_eq!(first_marker(b"<if-permitte if-permitted << "), None);
+        for whole in ["<if-permitted", "<if-not-permitted"] {
+            for end in 1..whole.len() {
+                let begun = format!("<p>{}", &whole[..end]);
+                assert_eq!(first_marker(begun.as_bytes()), Some(Found::Begun(3)), "{begun}");
+            }
+        }
     }
 
     proptest! {

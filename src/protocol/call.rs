@@ -41,6 +41,8 @@ pub struct Entry {
     pub since: Option<u64>,
     /// Who they are.
     pub who: Watcher,
+    /// Until when that is known to be so, if they are a user.
+    pub good_until: Option<Timestamp>,
     /// The tab that it is; by that it can be told when it has been closed.
     pub tab: TabId,
     /// What their coming means.

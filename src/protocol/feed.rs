@@ -14,7 +14,8 @@ pub const ENTRIES: usize = 50;
 /// Writes the users who came last, each with their latest visit, newest first: one line each, until it is made a feed.
 pub fn answer(limit: usize, scope: Scope, site: &Site, departures: Vec<Departure>) -> Vec<u8> {
     let mut visits: BTreeMap<String, (Timestamp, Option<String>)> = BTreeMap::new();
-    for departure in departures {
+    // When somebody came who has gone tells when they were last here, too.
+    for departure in departures.into_iter().filter(|_| scope.last_seen) {
         let called = name(&departure.profile).map(str::to_owned);
         visits.insert(departure.user.into(), (departure.since, called));
     }

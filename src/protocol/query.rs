@@ -49,7 +49,7 @@ impl Query {
             }
             Self::Counts => vec![Subject::Count],
             Self::User(_) | Self::Users(_) | Self::Arrivals(_) => vec![Subject::Names],
-            Self::Pages(_) => vec![Subject::Locations],
+            Self::Pages(_) => vec![Subject::Count, Subject::Locations],
             Self::Viewers(..) => Vec::new(),
         }
     }
@@ -59,7 +59,8 @@ impl Query {
         match self {
             Self::Online { .. } => &[Subject::Locations],
             Self::User(_) | Self::Users(_) => &[Subject::Locations, Subject::LastSeen],
-            Self::Counts | Self::Pages(_) | Self::Viewers(..) | Self::Arrivals(_) => &[],
+            Self::Arrivals(_) => &[Subject::LastSeen],
+            Self::Counts | Self::Pages(_) | Self::Viewers(..) => &[],
         }
     }
 }

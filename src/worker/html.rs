@@ -1,15 +1,17 @@
 //! Blocks in pages are shown or taken out, and the widget put in, by the runtime's own parser as the page streams through.
 
-use crate::http::page::{IF, IF_NOT, MARKER, shows};
+use crate::http::page::{Found, IF, IF_NOT, MARKER, first_marker, shows};
 use crate::identity::access::Standing;
-use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
+use futures_util::future::{FutureExt, LocalBoxFuture, Shared, ready};
+use futures_util::{StreamExt, stream};
 use js_sys::futures::{JsFuture, future_to_promise};
-use js_sys::{Object, Reflect, RegExp, Uint8Array};
+use js_sys::{Object, Promise, Reflect, RegExp, Uint8Array};
 use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::{Closure, wasm_bindgen};
+use wasm_bindgen::{JsCast, JsValue};
+use worker::Error;
 
 #[wasm_bindgen]
 extern "C" {
@@ -44,6 +46,15 @@ extern "C" {
     fn append(this: &Token, content: &str, options: &Object) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, catch)]
     fn replace(this: &Token, content: &str, options: &Object) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(js_name = ReadableStream)]
+    type Stream;
+    #[wasm_bindgen(method, catch, js_name = getReader)]
+    fn reader(this: &Stream) -> Result<StreamReader, JsValue>;
+    #[wasm_bindgen(js_name = ReadableStreamDefaultReader)]
+    type StreamReader;
+    #[wasm_bindgen(method, catch)]
+    fn read(this: &StreamReader) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(js_name = TextDecoder)]
     type TextDecoder;
@@ -135,7 +146,95 @@ impl Rewriting {
 
     /// The page that comes of it.
     pub fn of(self, response: &web_sys::Response) -> Result<web_sys::Response, JsValue> {
-        self.rewriter.transform(response)
+        let headers = response.headers();
+        let Some(named) = headers.get("content-type")? else { return self.rewriter.transform(response) };
+        // Of an encoding that it does not know, all that matters is that it agrees with ASCII.
+        let known = self.rewriter.transform(response);
+        known.or_else(|_| {
+            let init: &web_sys::ResponseInit = response.unchecked_ref();
+            let body = response.body();
+            let copy = web_sys::Response::new_with_opt_readable_stream_and_init(body.as_ref(), init)?;
+            copy.headers().set("content-type", "text/html; charset=windows-1252")?;
+            let page = self.rewriter.transform(&copy)?;
+            page.headers().set("content-type", &named)?;
+            Ok(page)
+        })
+    }
+}
+
+/// The same page, rewritten from its first block on: what comes before is not touched, and neither is a page without one.
+/// The parser is particular, and a page that it would not take is none of its business if there is nothing to do.
+pub fn from_first_block(
+    response: &web_sys::Response,
+    rewriting: impl FnOnce() -> Result<Rewriting, JsValue> + 'static,
+) -> Result<web_sys::Response, JsValue> {
+    let Some(body) = response.body() else { return response.clone() };
+    let reader = Reader::of(&body)?;
+    let like = Clone::clone(response);
+    let stage = Stage::Before { reader, held: Vec::new(), rewriting: Box::new(rewriting) };
+    let pieces = stream::try_unfold((stage, like), |(stage, like)| async move {
+        let (piece, stage) = stage.next(&like).await.map_err(Error::from)?;
+        Ok::<_, Error>(piece.map(|piece| (piece, (stage, like))))
+    });
+    let body: web_sys::Response = worker::Response::from_stream(pieces).map_err(JsValue::from)?.into();
+    let init: &web_sys::ResponseInit = response.unchecked_ref();
+    web_sys::Response::new_with_opt_readable_stream_and_init(body.body().as_ref(), init)
+}
+
+type Begin = Box<dyn FnOnce() -> Result<Rewriting, JsValue>>;
+
+/// How far a page has come.
+enum Stage {
+    /// No block yet. Last bytes that may begin a marker are held.
+    Before { reader: Reader, held: Vec<u8>, rewriting: Begin },
+    /// What comes out of the parser, or after the end.
+    After(Option<Reader>),
+}
+
+impl Stage {
+    /// The next piece; `None` at the end.
+    async fn next(self, like: &web_sys::Response) -> Result<(Option<Vec<u8>>, Self), JsValue> {
+        let (reader, mut held, rewriting) = match self {
+            Self::Before { reader, held, rewriting } => (reader, held, rewriting),
+            Self::After(None) => return Ok((None, Self::After(None))),
+            Self::After(Some(reader)) => {
+                let piece = reader.read().await?;
+                return Ok((piece.map(|piece| piece.to_vec()), Self::After(Some(reader))));
+            }
+        };
+        let Some(piece) = reader.read().await? else { return Ok((Some(held), Self::After(None))) };
+        held.extend(piece.to_vec());
+        let found = first_marker(&held);
+        if let Some(Found::Whole(at)) = found {
+            let rest = held.split_off(at);
+            let first = stream::once(ready(Ok::<_, Error>(rest)));
+            let others = stream::try_unfold(reader, |reader| async move {
+                let piece = reader.read().await.map_err(Error::from)?;
+                Ok(piece.map(|piece| (piece.to_vec(), reader)))
+            });
+            let rest: web_sys::Response = worker::Response::from_stream(first.chain(others))?.into();
+            let init: &web_sys::ResponseInit = like.unchecked_ref();
+            let rest = web_sys::Response::new_with_opt_readable_stream_and_init(rest.body().as_ref(), init)?;
+            let rewritten = rewriting()?.of(&rest)?;
+            let reader = rewritten.body().map(|body| Reader::of(&body)).transpose()?;
+            return Ok((Some(held), Self::After(reader)));
+        }
+        let rest = if let Some(Found::Begun(at)) = found { held.split_off(at) } else { Vec::new() };
+        Ok((Some(held), Self::Before { reader, held: rest, rewriting }))
+    }
+}
+
+/// Reads a stream piece by piece.
+struct Reader(StreamReader);
+
+impl Reader {
+    fn of(body: &web_sys::ReadableStream) -> Result<Self, JsValue> {
+        Ok(Self(body.unchecked_ref::<Stream>().reader()?))
+    }
+
+    async fn read(&self) -> Result<Option<Uint8Array>, JsValue> {
+        let read = JsFuture::from(self.0.read()?).await?;
+        Ok(Reflect::get(&read, &"value".into())?.dyn_into().ok())
     }
 }
 

@@ -8,6 +8,7 @@ use crate::http::cors::Caller;
 use crate::http::problem::Problem;
 use crate::http::report::Seen;
 use crate::http::route::Live;
+use crate::identity::Known;
 use crate::identity::access::Standing;
 use crate::identity::visit::Visitor;
 use crate::presence::id::{SiteName, TabId};
@@ -18,6 +19,8 @@ use crate::protocol::live::View;
 use worker::{Env, console_error};
 
 const DAY: Seconds = Seconds(86_400);
+/// For how long somebody watches by a login that was looked up: then it is to be looked up again.
+const RECHECK: Seconds = Seconds(3600);
 
 /// Lets somebody watch, if they may.
 pub async fn open(live: Live, asked: &Asked, config: &Config, env: &Env) -> Result<web_sys::Response, Problem> {
@@ -48,8 +51,11 @@ pub async fn open(live: Live, asked: &Asked, config: &Config, env: &Env) -> Resu
 async fn entry(live: Live, asked: &Asked, site: &SiteName, config: &Config, env: &Env) -> Result<Entry, Problem> {
     let subjects = live.watch.subjects();
     let asker = asked.asker(site.clone(), config);
-    let personal = config.access.restricts(&subjects) || asker.has_credentials();
-    let standing = if personal { who::standing(asked, site, config, env).await? } else { Standing::default() };
+    let standing = match config.access.restricts(&subjects) {
+        true => who::standing(asked, site, config, env).await?,
+        false if asker.has_credentials() => who::standing_if_known(asked, site, config, env).await,
+        false => Standing::default(),
+    };
     let scope = config.access.scope(&subjects, &standing);
     let view = View { watch: live.watch, scope: scope.map_err(|denied| who::refusal(denied, asked, config))? };
     let keys = keys::get(config, site, env, calls::PATIENCE).await.map_err(|error| {
@@ -82,7 +88,11 @@ async fn entry(live: Live, asked: &Asked, site: &SiteName, config: &Config, env:
             Watcher { key, until, then: asker.stranger(keys, now.plus(DAY)), profile: None, said: None }
         }
     };
-    Ok(Entry { view, since: live.since, who, tab, signals })
+    let good_until = known.as_ref().map(|known| match known {
+        Known::Signed(claims) => claims.until,
+        Known::LoggedIn { .. } => now.plus(RECHECK),
+    });
+    Ok(Entry { view, good_until, since: live.since, who, tab, signals })
 }
 
 fn random() -> Result<u32, Problem> {

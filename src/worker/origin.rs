@@ -12,18 +12,22 @@ use crate::identity::visit::{COOKIE_LIFE, CookieChange, Visitor};
 use crate::identity::{Asker, Keys, Known, cookies};
 use crate::presence::id::{SiteName, Topic};
 use crate::protocol::widget;
-use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
+use futures_util::future::{Either, FutureExt, LocalBoxFuture, Shared, select};
 use js_sys::Uint8Array;
 use js_sys::futures::JsFuture;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use wasm_bindgen::{JsCast, JsValue};
-use worker::{Context, Env, Result, console_error};
+use worker::{Context, Delay, Env, Result, console_error};
 
 /// How long a page that names a user may wait for the key that signs their cookie: only where none is configured, and
 /// only until the site's object has told it once.
 const KEY_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long a page with blocks waits to be told who looks at it; then it is as for nobody in particular.
+const VIEWER_PATIENCE: Duration = Duration::from_secs(1);
 
 struct Answered(web_sys::Headers);
 
@@ -179,6 +183,10 @@ async fn forward(asked: &Asked, origin: &Origin, whole: bool) -> std::result::Re
         Origin::Url(base) => {
             let url = format!("{base}{}", asked.target());
             let request = web_sys::Request::new_with_str_and_init(&url, asked.raw.unchecked_ref()).map_err(text)?;
+            // `..` in a path is worked out only now.
+            if !path_of(&request.url()).starts_with(&format!("{}/", path_of(base))) {
+                return Err("the address leads out of it".into());
+            }
             let headers = request.headers();
             // As the origin has another address, these tell it what the visitor sees.
             headers.set("x-forwarded-host", &asked.host).map_err(text)?;
@@ -200,6 +208,12 @@ async fn forward(asked: &Asked, origin: &Origin, whole: bool) -> std::result::Re
     let global: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
     let response = JsFuture::from(global.fetch_with_request(&request)).await.map_err(text)?;
     Ok(response.unchecked_into())
+}
+
+/// The path of a URL, and what follows it.
+fn path_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.find('/').and_then(|start| rest.get(start..)).unwrap_or_default()
 }
 
 fn demo(asked: &Asked, base_path: &str) -> Reply {
@@ -317,8 +331,14 @@ async fn look_through(
                 }
                 false => Kept::ByNobody,
             };
-            let page = || Ok((rewriting(script)?.with_blocks(viewer())?.of(response)?, kept));
-            Some(page())
+            let page = || match script {
+                Some(_) => rewriting(script)?.with_blocks(viewer())?.of(response),
+                None => {
+                    let viewer = viewer();
+                    html::from_first_block(response, move || html::Rewriting::new().with_blocks(viewer))
+                }
+            };
+            Some(page().map(|page| (page, kept)))
         }
     }
 }
@@ -330,7 +350,12 @@ fn viewer(said: Said, visiting: Rc<Visiting>) -> html::Viewer {
             Said::User(user) => Some(user),
             Said::Nobody => None,
             Said::Nothing if !visiting.asker.has_credentials() => None,
-            Said::Nothing => visiting.identity.clone().await.and_then(|(_, known)| Some(known?.user().clone())),
+            Said::Nothing => {
+                let patience = pin!(Delay::from(VIEWER_PATIENCE));
+                let known = select(visiting.identity.clone(), patience).await;
+                let Either::Left((Some((_, Some(known))), _)) = known else { return Rc::default() };
+                Some(known.user().clone())
+            }
         };
         Rc::new(who::standing_of(user, &visiting.site, &visiting.env).await)
     };

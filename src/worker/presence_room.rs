@@ -16,7 +16,7 @@ use worker::Result;
 
 /// A message that is no JSON object that we know.
 const UNREADABLE: u16 = 4400;
-/// They have signed out, or were erased.
+/// They have signed out, were erased, or have to show again who they are.
 const SIGNED_OUT: u16 = 4401;
 
 /// The most tabs that one socket speaks for.
@@ -28,6 +28,8 @@ struct Seat {
     id: WatcherId,
     view: View,
     who: Watcher,
+    /// Until when they are let see that.
+    good_until: Option<Timestamp>,
     /// The socket's own, and those that it has told of.
     tabs: Vec<TabId>,
     heard: Timestamp,
@@ -66,11 +68,11 @@ impl Room {
     /// Lets somebody in, and tells them how things are. Their end of the socket is given back.
     pub fn enter(&mut self, entry: Entry, site: &Site, now: Timestamp) -> Result<web_sys::WebSocket> {
         let (server, client) = self.sockets.accept()?;
-        let Entry { view, since, who, tab, .. } = entry;
+        let Entry { view, since, who, good_until, tab, .. } = entry;
         let told = since.and_then(|version| view.since(site, version, None)).unwrap_or_else(|| view.state(site));
         server.send_with_str(&told)?;
         self.last += 1;
-        let seat = Seat { id: self.last, view, who, tabs: vec![tab], heard: now };
+        let seat = Seat { id: self.last, view, who, good_until, tabs: vec![tab], heard: now };
         attach(&server, &write(&seat));
         self.watchers.add(seat.id, seat.view.clone(), Some((site.version(), seat.view.counts(site))));
         self.seats.insert(seat.id, (server, seat));
@@ -118,11 +120,19 @@ impl Room {
 
     /// Shows a user out who is one no more. They may come again as whoever they are now.
     pub fn dismiss(&mut self, user: &UserId) {
-        let is = |seat: &Seat| matches!(&seat.who.key, MemberKey::User(known) if known == user);
-        let all: Vec<_> = self.seats.values().filter(|(_, seat)| is(seat)).map(|(_, seat)| seat.id).collect();
+        self.show_out(|seat| matches!(&seat.who.key, MemberKey::User(known) if known == user), "signed out");
+    }
+
+    /// Shows out who has to show again who they are: a token has come to its end, a session perhaps too.
+    fn dismiss_expired(&mut self, now: Timestamp) {
+        self.show_out(|seat| seat.good_until.is_some_and(|until| until <= now), "sign in again");
+    }
+
+    fn show_out(&mut self, whom: impl Fn(&Seat) -> bool, why: &str) {
+        let all: Vec<_> = self.seats.values().filter(|(_, seat)| whom(seat)).map(|(_, seat)| seat.id).collect();
         for id in all {
             if let Some((socket, _)) = self.seats.remove(&id) {
-                let _ = socket.close_with_code_and_reason(SIGNED_OUT, "signed out");
+                let _ = socket.close_with_code_and_reason(SIGNED_OUT, why);
                 self.watchers.remove(id);
             }
         }
@@ -146,6 +156,7 @@ impl Room {
 
     /// Tells them what is new.
     pub fn tell(&mut self, now: Timestamp, site: &Site) {
+        self.dismiss_expired(now);
         let seats = &self.seats;
         self.watchers.tell(now, site.version(), |view, known, watchers| {
             let (version, counts) = known.unzip();

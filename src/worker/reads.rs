@@ -33,7 +33,7 @@ pub async fn read(
     let mut personal = personal;
     // Only where somebody was left out it matters whether whoever asks may see them.
     if answer.hidden && !personal && asked.asker(site.clone(), config).has_credentials() {
-        let sees = who::standing(asked, &site, config, env).await?.sees_invisible();
+        let sees = who::standing_if_known(asked, &site, config, env).await.sees_invisible();
         if sees {
             personal = true;
             answer = look_up((site.clone(), query, Scope { invisible: true, ..scope }), env).await?;

@@ -78,6 +78,22 @@ pub async fn look_up(asker: &Asker, keys: &Keys, client: Option<u64>, env: &Env)
 /// # Errors
 /// 429 where failed passwords have to wait.
 pub async fn standing(asked: &Asked, site: &SiteName, config: &Config, env: &Env) -> Result<Standing, Problem> {
+    standing_counted(asked, site, config, env, true).await
+}
+
+/// The same where nothing depends on it but what is shown besides: a password that is the site's own and none of ours
+/// is no failure.
+pub async fn standing_if_known(asked: &Asked, site: &SiteName, config: &Config, env: &Env) -> Standing {
+    standing_counted(asked, site, config, env, false).await.unwrap_or_default()
+}
+
+async fn standing_counted(
+    asked: &Asked,
+    site: &SiteName,
+    config: &Config,
+    env: &Env,
+    counted: bool,
+) -> Result<Standing, Problem> {
     let asker = asked.asker(site.clone(), config);
     if asker.is_admin(config.admin_token.as_ref()) {
         return Ok(Standing { admin: true, ..Standing::default() });
@@ -92,8 +108,8 @@ pub async fn standing(asked: &Asked, site: &SiteName, config: &Config, env: &Env
             return Ok(Standing::default());
         }
     };
-    let client = asker.client(&keys, clock::now());
-    let known = look_up(&asker, &keys, Some(client), env).await.map_err(Problem::TooManyAttempts)?;
+    let client = counted.then(|| asker.client(&keys, clock::now()));
+    let known = look_up(&asker, &keys, client, env).await.map_err(Problem::TooManyAttempts)?;
     Ok(standing_of(known.map(|known| known.user().clone()), site, env).await)
 }
 

@@ -289,3 +289,51 @@ fn a_visitor_who_cannot_be_looked_up_gets_the_page_of_a_guest() {
         eventually("SECRET".to_owned(), || sally.clone().with("x-test-fault", "none").get("/chunked").text());
     }
 }
+
+/// A site that sends one page in two chunks, the second from a place on.
+fn in_chunks(content_type: &'static str, page: &'static str, cut: usize) -> Origin {
+    Origin::serving(move |_, stream| {
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for part in [&page[..cut], &page[cut..]] {
+            let _ = write!(stream, "{:x}\r\n{part}\r\n", part.len()).and_then(|()| stream.flush());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = write!(stream, "0\r\n\r\n");
+    })
+}
+
+#[test]
+fn a_page_without_blocks_is_none_of_the_parsers_business_however_odd_it_is() {
+    for content_type in ["text/html", "text/html; charset=utf8mb4", "text/html; charset=none"] {
+        let page = "<select><xmp><option></select><p>caf\u{e9}</p><if-permitte";
+        let origin = in_chunks(content_type, page, 12);
+        let server = setup(&origin).start();
+        let answer = server.by("10.0.0.1").document().get("/");
+        assert_eq!((answer.status, answer.text().as_str()), (200, page), "{content_type}");
+        assert_eq!(answer.header("content-type"), Some(content_type));
+    }
+}
+
+#[test]
+fn a_block_is_found_wherever_a_page_is_cut() {
+    let page = "<p>one</p><IF-permitted can=\"x\">secret</IF-permitted><p>two \u{e9}</p>";
+    for (cut, content_type) in
+        [(1, "text/html"), (11, "text/html"), (20, "text/html; charset=utf8mb4"), (23, "text/html")]
+    {
+        let origin = in_chunks(content_type, page, cut);
+        let server = setup(&origin).start();
+        let answer = server.by("10.0.0.1").document().get("/");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "<p>one</p><p>two \u{e9}</p>"), "{cut}");
+    }
+}
+
+#[test]
+fn while_presence_is_out_of_order_blocks_are_hidden_from_everybody() {
+    let page = "<p>one</p><if-permitted can=\"x\">secret</if-permitted>";
+    let origin = in_chunks("text/html", page, 3);
+    let broken = setup(&origin).var("ONLINE_TIMEOUT", "5m").start();
+    assert_eq!(broken.by("10.0.0.1").document().get("/").text(), "<p>one</p>");
+    let server = setup(&origin).start();
+    let answer = server.raw(b"GET / HTTP/1.1\r\nHost: a,b\r\nAccept: text/html\r\nConnection: close\r\n\r\n");
+    assert!(!String::from_utf8_lossy(&answer).contains("secret"));
+}

@@ -3,6 +3,7 @@
 from urllib.parse import quote
 
 from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, pre_delete
 from django.dispatch import receiver
 
@@ -31,4 +32,6 @@ def revoke(instance, **kwargs):
 
 @receiver(post_delete, sender=User)
 def erase(instance, **kwargs):
-    ask("DELETE", f"users/{quote(instance.get_username(), safe='')}")
+    path = f"users/{quote(instance.get_username(), safe='')}"
+    # To erase for good may take a while. Where that fails it can be done again, from a job.
+    transaction.on_commit(lambda: ask("DELETE", path, patience=80), robust=True)
