@@ -265,6 +265,19 @@ fn an_invisible_user_counts_as_a_guest_and_is_named_nowhere() {
 }
 
 #[test]
+fn who_closes_all_tabs_has_left_in_whatever_order_they_were_touched() {
+    let mut kept = Kept::new(at(0));
+    let tab = |number| Touch { tab: Some(TabId(number)), ..touch(user("sally")) };
+    kept.touch(at(0), tab(1));
+    kept.touch(at(5), tab(2));
+    for number in [2, 1] {
+        kept.apply(at(6), vec![now(Signal::Leave { key: user("sally"), tab: Some(TabId(number)) })]);
+    }
+    kept.advance(at(17));
+    assert_eq!(kept.site.counts().users, 0);
+}
+
+#[test]
 fn who_hides_stays_hidden_whatever_an_older_word_or_none_says() {
     let profile = |invisible| Some(Profile { name: None, avatar: None, invisible });
     let told = |invisible, said| Touch { profile: profile(invisible), said, ..touch(user("sally")) };

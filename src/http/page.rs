@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(first_marker(b"<if-permitte if-permitted << "), None);
         for whole in ["<if-permitted", "<if-not-permitted"] {
             for end in 1..whole.len() {
-                let begun = format!("<p>{}", &whole[..end]);
+                let begun = format!("<p>{}", whole.split_at(end).0);
                 assert_eq!(first_marker(begun.as_bytes()), Some(Found::Begun(3)), "{begun}");
             }
         }

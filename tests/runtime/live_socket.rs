@@ -43,7 +43,7 @@ impl Watcher {
 
     /// The next message, as it is.
     pub fn message(&mut self) -> Value {
-        match self.socket.read().expect("a message") {
+        match self.socket.read().unwrap_or_else(|error| panic!("{error} after {:?} {}", self.users, self.counts)) {
             Message::Text(text) => serde_json::from_str(&text).unwrap(),
             other => panic!("no message: {other:?}"),
         }

@@ -202,6 +202,14 @@ impl Site {
         // The next page was asked for before this one was closed: that request keeps them.
         let seen_since = named && closed.iter().all(|tab| tab.at < member.last_seen);
         member.tabs.sort_by_key(|tab| tab.at);
+        let last_seen = member.last_seen;
+        if let Some(rest) = member.tabs.last_mut().filter(|tab| tab.at >= oldest_live) {
+            // What the closed one was the last to tell is known of the rest now: when that is closed as well, nobody has
+            // seen them since.
+            if closed.iter().any(|tab| tab.at == last_seen) {
+                rest.at = last_seen;
+            }
+        }
         let rest = member.tabs.last().filter(|tab| tab.at >= oldest_live).cloned();
         member.seq = seq;
         if let Some(rest) = rest {
