@@ -16,18 +16,28 @@ use crate::http::report::MAX_BODY;
 use crate::identity::access::{Denied, Standing};
 use crate::identity::cookies;
 use crate::identity::login::{Digest, SessionKey};
+use crate::identity::memory::{Memory, VERIFIED};
 use crate::identity::permission::Right;
 use crate::presence::id::{SiteName, UserId};
+use crate::presence::time::Seconds;
 use crate::protocol::admin as body;
 use crate::protocol::call::{AccountCall, AppPassword, Call, LoginCall, Session, SignOn};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::time::Duration;
 use worker::{Env, console_error};
 
 /// To forget somebody for good an object copies what it keeps, which takes a while where that is much.
 const ERASING_PATIENCE: Duration = Duration::from_secs(25);
+
+/// After which time users may have themselves erased again.
+const ERASE_AGAIN: Seconds = VERIFIED;
+
+thread_local! {
+    static ERASED: RefCell<Memory<(SiteName, UserId), ()>> = RefCell::new(Memory::default());
+}
 
 type Answer<T> = Result<T, Problem>;
 
@@ -64,8 +74,9 @@ pub async fn answer(admin: Admin, asked: &Asked, config: &Config, env: &Env) -> 
             desk.change_rights(user.clone(), &AccountCall::Revoke(user, right)).await
         }
         Admin::Erase(user) => {
-            desk.erase(&user).await?;
-            let own = standing.user.is_some_and(|asker| asker.id == user);
+            let own = standing.user.as_ref().is_some_and(|asker| asker.id == user);
+            let by_themselves = config.access.admin(&standing).is_err();
+            desk.erase(&user, by_themselves).await?;
             let reply = Reply::no_content();
             Ok(if own { reply.with("set-cookie", cookies::clear(asked.secure)) } else { reply })
         }
@@ -178,7 +189,13 @@ impl Desk<'_> {
     }
 
     /// Has every object forget a user. Who asks again after a failure loses nothing.
-    async fn erase(&self, user: &UserId) -> Answer<()> {
+    async fn erase(&self, user: &UserId, by_themselves: bool) -> Answer<()> {
+        // All objects write everything anew for it, so nobody may have that done over and over.
+        let (key, now) = ((self.site.clone(), user.clone()), clock::now());
+        if by_themselves && ERASED.with_borrow(|erased| erased.recall(&key, now)).is_some() {
+            return Err(Problem::TooManyAttempts(ERASE_AGAIN));
+        }
+        ERASED.with_borrow_mut(|erased| erased.keep(key, now.plus(ERASE_AGAIN), None));
         recording::forget(&self.site, user);
         let logins = join_all((0..LOGIN_OBJECTS).map(|number| async move {
             let call = LoginCall::Erase(user.clone());

@@ -230,6 +230,7 @@ fn who_is_erased_leaves_no_trace_in_the_files_either() {
     assert_eq!(erased.status, 204, "{}", erased.text());
     assert!(erased.cookie().is_some_and(|cookie| cookie == "presence="), "their own cookie goes too");
     eventually(vec![], || files_with(&server.storage(), ID));
+    client.send("DELETE", &path, None).problem(429);
 
     let bob = server.json("/_presence/v1/users/bob.json");
     assert_eq!(bob["online"], true, "nobody else is forgotten");

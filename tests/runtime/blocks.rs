@@ -294,7 +294,7 @@ fn a_visitor_who_cannot_be_looked_up_gets_the_page_of_a_guest() {
 fn in_chunks(content_type: &'static str, page: &'static str, cut: usize) -> Origin {
     Origin::serving(move |_, stream| {
         let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n");
-        for part in [&page[..cut], &page[cut..]] {
+        for part in [page.split_at(cut).0, page.split_at(cut).1] {
             let _ = write!(stream, "{:x}\r\n{part}\r\n", part.len()).and_then(|()| stream.flush());
             std::thread::sleep(Duration::from_millis(20));
         }
