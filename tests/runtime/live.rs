@@ -166,6 +166,59 @@ fn who_signs_out_or_is_erased_is_shown_out() {
 }
 
 #[test]
+fn who_watches_by_a_token_watches_until_it_is_over() {
+    let server = setup().start();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let mut sally = Watcher::open(&server, &format!("?token={}", token_until("sally", now + 3)), &[]);
+    let mut number = 0;
+    let closed = loop {
+        number += 1;
+        touch(&server, "bob", json!({"path": format!("/{number}")}));
+        match sally.socket.read().unwrap() {
+            tungstenite::Message::Close(Some(frame)) => break (u16::from(frame.code), frame.reason.to_string()),
+            other => assert!(other.is_text(), "{other:?}"),
+        }
+    };
+    assert_eq!(closed, (4401, "sign in again".to_owned()));
+}
+
+#[test]
+fn who_hides_stays_hidden_whatever_another_page_of_theirs_says() {
+    let origin = Origin::with_headers(|request| {
+        let (_, query) = request.target.split_once('?').unwrap_or_default();
+        let hidden = if query.contains("hidden") { "X-Presence-Invisible: 1\r\n" } else { "" };
+        format!("X-Presence-User: sally\r\n{hidden}")
+    });
+    let server = setup().before(&origin).start();
+    let cookie = server.by("10.0.0.1").document().get("/").cookie().expect("a cookie");
+    let mut other_tab = Watcher::open(&server, "", &[("cookie", &cookie)]);
+    let mut watcher = Watcher::open(&server, "", &[]);
+    watcher.until(|watcher| watcher.ids() == ["sally"]);
+
+    let hidden = server.by("10.0.0.1").with("cookie", &cookie).document().get("/?hidden").cookie().expect("a new one");
+    watcher.until(|watcher| watcher.ids().is_empty());
+    other_tab.say(&json!({"type": "touch", "path": "/elsewhere"}));
+    assert_eq!(server.by("10.0.0.2").with("cookie", &cookie).touch(r#"{"path": "/old"}"#).status, 204);
+    eventually(json!("/old"), || {
+        let pages = server.json("/_presence/v1/pages.json");
+        pages["pages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|page| page["path"] == "/old")
+            .map_or(json!(null), |page| page["path"].clone())
+    });
+    assert_eq!(server.ids(ONLINE), [""; 0], "she is there, and hidden");
+    let server = server.kill_and_restart();
+    assert_eq!(server.by("10.0.0.2").with("cookie", &cookie).touch(r#"{"path": "/again"}"#).status, 204);
+    assert_eq!(server.ids(ONLINE), [""; 0]);
+
+    // Until a page says otherwise.
+    server.by("10.0.0.1").with("cookie", &hidden).document().get("/");
+    eventually(vec!["sally".to_owned()], || server.ids(ONLINE));
+}
+
+#[test]
 fn who_was_cut_off_goes_on_where_they_were() {
     let server = setup().start();
     for user in ["sally", "bob"] {
