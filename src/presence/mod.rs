@@ -3,6 +3,7 @@
 //! Pure and deterministic. It has no clock, no randomness, no I/O and no platform type: time comes in as an argument,
 //! what must be stored goes out as bytes, and the next deadline is a return value. It must not know of HTTP.
 
+pub mod allowance;
 pub mod id;
 pub mod member;
 mod places;

@@ -3,6 +3,7 @@
 use super::sockets::{Sockets, attach, attached};
 use crate::http::problem::Problem;
 use crate::http::report::{Seen, Sent};
+use crate::presence::allowance::{Allowance, Verdict};
 use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{MemberKey, Signal};
 use crate::presence::site::{Lease, Site};
@@ -18,6 +19,16 @@ use worker::Result;
 const UNREADABLE: u16 = 4400;
 /// They have signed out, were erased, or have to show again who they are.
 const SIGNED_OUT: u16 = 4401;
+
+/// More messages than anybody has to send, or more connections.
+const TOO_MANY: u16 = 4429;
+/// The object has no room for more.
+const FULL: u16 = 4503;
+
+/// The most sockets of one visitor: one for each tab of several browsers.
+const MAX_OF_ONE: usize = 32;
+/// The most sockets of one object; the platform takes 32,768.
+const MAX_SOCKETS: usize = 30_000;
 
 /// The most tabs that one socket speaks for.
 const MAX_TABS: usize = 16;
@@ -40,6 +51,10 @@ pub struct Room {
     sockets: Sockets,
     watchers: Watchers<View>,
     seats: HashMap<WatcherId, (web_sys::WebSocket, Seat)>,
+    /// How many sockets each visitor has.
+    held: HashMap<MemberKey, usize>,
+    /// What those who sent something may still send.
+    allowances: HashMap<WatcherId, Allowance>,
     last: WatcherId,
 }
 
@@ -48,6 +63,7 @@ impl Room {
     /// does not sleep while there is anything to tell.
     pub fn of(sockets: Sockets) -> Self {
         let (mut watchers, mut seats, mut last) = (Watchers::default(), HashMap::new(), 0);
+        let mut held = HashMap::new();
         for socket in sockets.open() {
             let Some(seat) = attached(&socket).and_then(|data| read::<Seat>(&data).ok()) else {
                 let _ = socket.close();
@@ -55,9 +71,10 @@ impl Room {
             };
             last = last.max(seat.id);
             watchers.add(seat.id, seat.view.clone(), None);
+            *held.entry(seat.who.key.clone()).or_default() += 1;
             seats.insert(seat.id, (socket, seat));
         }
-        Self { sockets, watchers, seats, last }
+        Self { sockets, watchers, seats, held, allowances: HashMap::new(), last }
     }
 
     /// Whether nobody is in it.
@@ -69,6 +86,18 @@ impl Room {
     pub fn enter(&mut self, entry: Entry, site: &Site, now: Timestamp) -> Result<web_sys::WebSocket> {
         let (server, client) = self.sockets.accept()?;
         let Entry { view, since, who, good_until, tab, .. } = entry;
+        let held = self.held.entry(who.key.clone()).or_default();
+        let refusal = match (*held >= MAX_OF_ONE, self.seats.len() >= MAX_SOCKETS) {
+            (true, _) => Some((TOO_MANY, "too many connections")),
+            (_, true) => Some((FULL, "no room for more: try again later")),
+            _ => None,
+        };
+        if let Some((code, why)) = refusal {
+            // Told by the socket itself, as a page is not told why a socket was never opened.
+            server.close_with_code_and_reason(code, why)?;
+            return Ok(client);
+        }
+        *held += 1;
         let told = since.and_then(|version| view.since(site, version, None)).unwrap_or_else(|| view.state(site));
         server.send_with_str(&told)?;
         self.last += 1;
@@ -84,6 +113,14 @@ impl Room {
         let Some((id, known)) = self.seat_of(socket) else { return Vec::new() };
         let Some((socket, seat)) = self.seats.get_mut(&id).filter(|_| known) else { return Vec::new() };
         seat.heard = now;
+        match self.allowances.entry(id).or_insert_with(|| Allowance::new(now)).spend(now) {
+            Verdict::Taken => {}
+            Verdict::Dropped => return Vec::new(),
+            Verdict::Enough => {
+                let _ = socket.close_with_code_and_reason(TOO_MANY, "too many messages");
+                return self.part_from(id, now);
+            }
+        }
         if text == "ping" {
             let _ = socket.send_with_str("pong");
             return Vec::new();
@@ -131,9 +168,8 @@ impl Room {
     fn show_out(&mut self, whom: impl Fn(&Seat) -> bool, why: &str) {
         let all: Vec<_> = self.seats.values().filter(|(_, seat)| whom(seat)).map(|(_, seat)| seat.id).collect();
         for id in all {
-            if let Some((socket, _)) = self.seats.remove(&id) {
+            if let Some((socket, _)) = self.take_out(id) {
                 let _ = socket.close_with_code_and_reason(SIGNED_OUT, why);
-                self.watchers.remove(id);
             }
         }
     }
@@ -175,10 +211,22 @@ impl Room {
     }
 
     fn part_from(&mut self, id: WatcherId, now: Timestamp) -> Vec<Signal> {
-        let Some((_, seat)) = self.seats.remove(&id) else { return Vec::new() };
-        self.watchers.remove(id);
+        let Some((_, seat)) = self.take_out(id) else { return Vec::new() };
         let key = seat.who.key_at(now);
         seat.tabs.iter().map(|tab| Signal::Leave { key: key.clone(), tab: Some(*tab) }).collect()
+    }
+
+    fn take_out(&mut self, id: WatcherId) -> Option<(web_sys::WebSocket, Seat)> {
+        let (socket, seat) = self.seats.remove(&id)?;
+        self.watchers.remove(id);
+        self.allowances.remove(&id);
+        if let Some(held) = self.held.get_mut(&seat.who.key) {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                self.held.remove(&seat.who.key);
+            }
+        }
+        Some((socket, seat))
     }
 
     fn seat_of(&self, socket: &web_sys::WebSocket) -> Option<(WatcherId, bool)> {

@@ -128,6 +128,41 @@ fn who_says_what_cannot_be_read_is_told_why_and_shown_out() {
 }
 
 #[test]
+fn a_flood_is_left_unread_and_then_shown_out() {
+    let server = setup().start();
+    let mut flooder = Watcher::open(&server, "", &[]);
+    for number in 0..500 {
+        let message = json!({"type": "touch", "path": format!("/{number}")}).to_string();
+        if flooder.socket.send(tungstenite::Message::text(message)).is_err() {
+            break;
+        }
+    }
+    assert_eq!(flooder.closed(), (4429, "too many messages".to_owned()));
+    let pages = server.json("/_presence/v1/pages.json");
+    let path = pages["pages"][0]["path"].as_str().unwrap();
+    let last: u32 = path.trim_start_matches('/').parse().unwrap();
+    assert!(last < 100, "{last}");
+}
+
+#[test]
+fn one_visitor_has_so_many_connections_and_no_more() {
+    let server = setup().start();
+    let mut open: Vec<_> = (0..32).map(|_| Watcher::open(&server, "?view=count", &[])).collect();
+    let refused = || {
+        let socket = connect(&server, "?view=count", &[]).unwrap();
+        Watcher { socket, users: Default::default(), counts: Value::Null, version: 0, told: Vec::new() }.closed()
+    };
+    assert_eq!(refused(), (4429, "too many connections".to_owned()));
+    Watcher::open(&server, "?view=count", &[("cf-connecting-ip", "10.0.0.7")]);
+    drop(open.pop());
+    // As soon as one is closed there is room for another.
+    eventually(true, || {
+        let mut socket = connect(&server, "?view=count", &[]).unwrap();
+        socket.read().unwrap().is_text()
+    });
+}
+
+#[test]
 fn a_ping_is_answered() {
     let server = setup().start();
     let mut watcher = Watcher::open(&server, "", &[]);
