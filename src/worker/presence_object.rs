@@ -17,6 +17,7 @@ use crate::http::conditions::tag_of;
 use crate::identity::access::Scope;
 use crate::presence::id::UserId;
 use crate::presence::member::Signal;
+use crate::presence::recorder::{HOLD, Recorder};
 use crate::presence::site::{Outcome, Report, Site};
 use crate::presence::time::{Millis, Timestamp};
 use crate::protocol::call::{Answer, Call, Entry, read_text, write};
@@ -47,6 +48,8 @@ pub struct Presence {
     config: std::result::Result<Config, String>,
     site: RefCell<Option<Site>>,
     room: RefCell<Room>,
+    /// What those who watch have said; none where the settings are not sound.
+    recorder: RefCell<Option<Recorder>>,
     /// Whether somebody waits already to tell those who watch.
     waiting: Cell<bool>,
 }
@@ -56,12 +59,15 @@ impl DurableObject for PresenceObject {
         let setup = super::setup::Setup::of(&env);
         let config = setup.config().cloned().map_err(|problem| format!("{problem:?}"));
         let room = RefCell::new(Room::of(Sockets::of(&state)));
+        let recorder = config.as_ref().ok();
+        let recorder = recorder.map(|config| Recorder::new(config.touch_resolution, config.window(), clock::now()));
         let presence = Rc::new_cyclic(|this| Presence {
             this: this.clone(),
             store: Store::new(state, &TABLES),
             config,
             site: RefCell::default(),
             room,
+            recorder: RefCell::new(recorder),
             waiting: Cell::new(false),
         });
         Self { presence: AssertUnwindSafe(presence) }
@@ -91,6 +97,7 @@ impl DurableObject for PresenceObject {
             Call::Erase(user) => {
                 presence.with_site(|presence, site| presence.erase(site, &user))?;
                 presence.room.borrow_mut().dismiss(&user);
+                presence.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(&user));
                 presence.store.scrub().await?;
                 write(&())
             }
@@ -110,17 +117,20 @@ impl DurableObject for PresenceObject {
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
         let text = if let WebSocketIncomingMessage::String(text) = message { text } else { String::new() };
         let said = self.presence.room.borrow_mut().hear(socket.as_ref(), &text, clock::now());
-        self.presence.apply_now(said)
+        self.presence.take(said);
+        Ok(())
     }
 
     async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
         let said = self.presence.room.borrow_mut().part(socket.as_ref(), clock::now());
-        self.presence.apply_now(said)
+        self.presence.take(said);
+        Ok(())
     }
 
     async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
         let said = self.presence.room.borrow_mut().part(socket.as_ref(), clock::now());
-        self.presence.apply_now(said)
+        self.presence.take(said);
+        Ok(())
     }
 }
 
@@ -134,12 +144,35 @@ impl Presence {
         let out: Vec<_> = reports.iter().filter_map(|report| signed_out(&report.signal).cloned()).collect();
         self.with_site(|presence, site| presence.keep(site.apply(clock::now(), reports)))?;
         let mut room = self.room.borrow_mut();
-        out.iter().for_each(|user| room.dismiss(user));
+        for user in &out {
+            room.dismiss(user);
+            self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(user));
+        }
         Ok(())
     }
 
-    fn apply_now(&self, signals: Vec<Signal>) -> Result<()> {
-        self.apply(signals.into_iter().map(|signal| Report { age: Millis(0), signal }).collect())
+    /// Takes what those who watch say. As in an isolate, what tells nothing new is left out, and what comes at about the
+    /// same time is stored as one row. A refresh alone is not stored at all: whoever is connected stays by their lease.
+    fn take(&self, signals: Vec<Signal>) {
+        for signal in signals {
+            let due = self.recorder.borrow_mut().as_mut().and_then(|recorder| recorder.take(clock::now(), signal));
+            let (Some(hold), Some(this)) = (due.filter(|hold| *hold <= HOLD), self.this.upgrade()) else { continue };
+            self.store.wait_until(async move {
+                Delay::from(Duration::from_millis(u64::from(hold.0))).await;
+                // Whatever is done with the site begins with it.
+                if let Err(error) = this.with_site(|_, _| Ok(())) {
+                    console_error!("what was said was not stored: {error}");
+                }
+            });
+        }
+    }
+
+    /// Applies what was taken, if there is any news in it.
+    fn apply_taken(&self, site: &mut Site) -> Result<()> {
+        let now = clock::now();
+        let mut recorder = self.recorder.borrow_mut();
+        let Some(recorder) = recorder.as_mut().filter(|recorder| recorder.has_news()) else { return Ok(()) };
+        self.keep(site.apply(now, recorder.drain(now)))
     }
 
     fn answer(&self, query: &Query, scope: Scope, about: &About<'_>) -> Result<Answer> {
@@ -174,6 +207,7 @@ impl Presence {
             }
             None => self.load()?,
         };
+        self.apply_taken(&mut site)?;
         #[cfg(feature = "test-hooks")]
         super::hooks::maybe_panic("panic-object-at-work");
         let done = work(self, &mut site)?;
