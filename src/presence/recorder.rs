@@ -42,6 +42,8 @@ pub struct Recorder {
     turned: Timestamp,
     batch: Vec<(Timestamp, bool, Signal)>,
     due: Option<Timestamp>,
+    drained: Timestamp,
+    watched: bool,
 }
 
 impl Recorder {
@@ -56,6 +58,8 @@ impl Recorder {
             turned: now,
             batch: Vec::new(),
             due: None,
+            drained: now.minus(LAZY_HOLD),
+            watched: false,
         }
     }
 
@@ -78,12 +82,22 @@ impl Recorder {
             return None;
         }
         self.batch.push((now, urgent, signal));
-        self.schedule(now, if urgent { HOLD } else { self.lazy_hold() })
+        self.schedule(now, if urgent { self.hold(now) } else { self.lazy_hold() })
+    }
+
+    /// Whether anybody watches the site: then what comes after some quiet is sent at once, for a request more.
+    pub fn heed_watchers(&mut self, watched: bool) {
+        self.watched = watched;
+    }
+
+    fn hold(&self, now: Timestamp) -> Millis {
+        let quiet = if self.watched { now.since(self.drained) } else { Millis(0) };
+        Millis(HOLD.0.saturating_sub(quiet.0))
     }
 
     /// The batch, if there is one, with each signal's age; it is due no more.
     pub fn drain(&mut self, now: Timestamp) -> Vec<Report> {
-        self.due = None;
+        (self.due, self.drained) = (None, now);
         self.batch.drain(..).map(|(at, _, signal)| Report { age: now.since(at), signal }).collect()
     }
 
@@ -250,6 +264,19 @@ mod tests {
         recorder.take(at(0), on(1, "/a"));
         recorder.drain(at(200));
         assert_eq!(recorder.take(at(326_000), on(1, "/a")), Some(HOLD));
+    }
+
+    #[test]
+    fn while_somebody_watches_news_after_some_quiet_goes_at_once() {
+        let mut recorder = recorder();
+        recorder.heed_watchers(true);
+        assert_eq!(recorder.take(at(0), on(1, "/a")), Some(Millis(0)));
+        recorder.drain(at(0));
+        assert_eq!(recorder.take(at(50), on(2, "/a")), Some(Millis(150)), "and at a pace when there is more");
+        assert_eq!(recorder.take(at(60), on(3, "/a")), None);
+        recorder.drain(at(200));
+        recorder.heed_watchers(false);
+        assert_eq!(recorder.take(at(9000), on(4, "/a")), Some(HOLD));
     }
 
     #[test]

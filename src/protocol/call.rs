@@ -22,7 +22,7 @@ const VERSION: u8 = 3;
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
-    /// Apply these, durably; answered with nothing.
+    /// Apply these, durably; answered with whether anybody watches.
     Apply(Vec<Report>),
     /// Answer this, as far as it is for whoever asks, for a site that is called so: an [`Answer`].
     Read(Query, Scope, SiteName),

@@ -88,7 +88,7 @@ impl DurableObject for PresenceObject {
             Call::Apply(reports) => {
                 presence.apply(reports)?;
                 presence.store.see_to_sweeping().await;
-                write(&())
+                write(&!presence.room.borrow().is_empty())
             }
             Call::Read(query, scope, name) => {
                 write(&presence.answer(&query, scope, &About::of(&name, presence.config()?))?)

@@ -117,8 +117,11 @@ async fn send(site: &SiteName, env: &Env) -> bool {
     }
     let sent = clock::now();
     let call = Call::Apply(batch);
-    let error = match calls::ask::<()>(env, calls::Object::Presence(site), &call, calls::PATIENCE).await {
-        Ok(()) => {
+    let error = match calls::ask::<bool>(env, calls::Object::Presence(site), &call, calls::PATIENCE).await {
+        Ok(watched) => {
+            RECORDERS.with_borrow_mut(|recorders| {
+                recorders.get_mut(site).into_iter().for_each(|recorder| recorder.heed_watchers(watched));
+            });
             answers::forget(site);
             return true;
         }
