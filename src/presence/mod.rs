@@ -7,6 +7,7 @@ pub mod allowance;
 pub mod id;
 pub mod member;
 mod places;
+pub mod pulse;
 pub mod record;
 pub mod recorder;
 pub mod ring;

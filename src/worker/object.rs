@@ -78,6 +78,8 @@ impl Store {
         }
         let storage = self.state.storage();
         let set = match storage.get_alarm().await {
+            // One may have been set while we asked.
+            Ok(None) if self.wakes_at.get().is_some() => return,
             Ok(None) => storage.set_alarm(i64::from(SWEEP.0)).await,
             Ok(Some(_)) => Ok(()),
             Err(error) => Err(error),

@@ -207,6 +207,10 @@ impl Presence {
             }
             None => self.load()?,
         };
+        let silent = self.room.borrow_mut().part_from_silent(clock::now());
+        if !silent.is_empty() {
+            self.keep(site.apply(clock::now(), silent))?;
+        }
         self.apply_taken(&mut site)?;
         #[cfg(feature = "test-hooks")]
         super::hooks::maybe_panic("panic-object-at-work");
@@ -232,7 +236,10 @@ impl Presence {
         }
         match room.due(now, site.version()) {
             None => {}
-            Some(Millis(0)) => room.tell(now, site),
+            Some(Millis(0)) => {
+                let left = room.tell(now, site);
+                self.take(left);
+            }
             Some(wait) if !self.waiting.get() => {
                 let Some(this) = self.this.upgrade() else { return };
                 self.waiting.set(true);
@@ -246,7 +253,7 @@ impl Presence {
             }
             Some(_) => {}
         }
-        self.store.wake_by(site.deadline(), now);
+        self.store.wake_by(site.deadline().into_iter().chain(room.next_look()).min(), now);
     }
 
     fn load(&self) -> Result<Site> {

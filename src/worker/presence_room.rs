@@ -6,12 +6,14 @@ use crate::http::report::{Seen, Sent};
 use crate::presence::allowance::{Allowance, Verdict};
 use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{MemberKey, Signal};
-use crate::presence::site::{Lease, Site};
+use crate::presence::pulse;
+use crate::presence::site::{Lease, Report, Site};
 use crate::presence::time::{Millis, Timestamp};
 use crate::presence::watchers::{WatcherId, Watchers};
 use crate::protocol::call::{Entry, Watcher, read, write};
 use crate::protocol::live::View;
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::collections::HashMap;
 use worker::Result;
 
@@ -19,7 +21,10 @@ use worker::Result;
 const UNREADABLE: u16 = 4400;
 /// They have signed out, were erased, or have to show again who they are.
 const SIGNED_OUT: u16 = 4401;
-
+/// Two pings are missing.
+const SILENT: u16 = 4408;
+/// They take in less than there is to tell.
+const TOO_SLOW: u16 = 4413;
 /// More messages than anybody has to send, or more connections.
 const TOO_MANY: u16 = 4429;
 /// The object has no room for more.
@@ -29,6 +34,9 @@ const FULL: u16 = 4503;
 const MAX_OF_ONE: usize = 32;
 /// The most sockets of one object; the platform takes 32,768.
 const MAX_SOCKETS: usize = 30_000;
+
+/// How many bytes may wait for a client, beyond the longest message that it was sent.
+const MAX_UNREAD: usize = 256 * 1024;
 
 /// The most tabs that one socket speaks for.
 const MAX_TABS: usize = 16;
@@ -44,6 +52,9 @@ struct Seat {
     /// The socket's own, and those that it has told of.
     tabs: Vec<TabId>,
     heard: Timestamp,
+    /// The longest message that was sent to them, in bytes; it is read by the time that the object sleeps.
+    #[serde(skip)]
+    longest: Cell<usize>,
 }
 
 /// Everybody who watches.
@@ -51,11 +62,13 @@ pub struct Room {
     sockets: Sockets,
     watchers: Watchers<View>,
     seats: HashMap<WatcherId, (web_sys::WebSocket, Seat)>,
-    /// How many sockets each visitor has.
-    held: HashMap<MemberKey, usize>,
+    /// Which sockets each visitor has.
+    held: HashMap<MemberKey, Vec<WatcherId>>,
     /// What those who sent something may still send.
     allowances: HashMap<WatcherId, Allowance>,
     last: WatcherId,
+    /// When to look next who has fallen silent.
+    look_at: Option<Timestamp>,
 }
 
 impl Room {
@@ -63,7 +76,7 @@ impl Room {
     /// does not sleep while there is anything to tell.
     pub fn of(sockets: Sockets) -> Self {
         let (mut watchers, mut seats, mut last) = (Watchers::default(), HashMap::new(), 0);
-        let mut held = HashMap::new();
+        let mut held: HashMap<MemberKey, Vec<WatcherId>> = HashMap::new();
         for socket in sockets.open() {
             let Some(seat) = attached(&socket).and_then(|data| read::<Seat>(&data).ok()) else {
                 let _ = socket.close();
@@ -71,10 +84,10 @@ impl Room {
             };
             last = last.max(seat.id);
             watchers.add(seat.id, seat.view.clone(), None);
-            *held.entry(seat.who.key.clone()).or_default() += 1;
+            held.entry(seat.who.key.clone()).or_default().push(seat.id);
             seats.insert(seat.id, (socket, seat));
         }
-        Self { sockets, watchers, seats, held, allowances: HashMap::new(), last }
+        Self { sockets, watchers, seats, held, allowances: HashMap::new(), last, look_at: None }
     }
 
     /// Whether nobody is in it.
@@ -87,7 +100,7 @@ impl Room {
         let (server, client) = self.sockets.accept()?;
         let Entry { view, since, who, good_until, tab, .. } = entry;
         let held = self.held.entry(who.key.clone()).or_default();
-        let refusal = match (*held >= MAX_OF_ONE, self.seats.len() >= MAX_SOCKETS) {
+        let refusal = match (held.len() >= MAX_OF_ONE, self.seats.len() >= MAX_SOCKETS) {
             (true, _) => Some((TOO_MANY, "too many connections")),
             (_, true) => Some((FULL, "no room for more: try again later")),
             _ => None,
@@ -97,11 +110,13 @@ impl Room {
             server.close_with_code_and_reason(code, why)?;
             return Ok(client);
         }
-        *held += 1;
+        self.last += 1;
+        held.push(self.last);
+        self.look_at = self.look_at.or(Some(now.plus(pulse::SILENCE)));
         let told = since.and_then(|version| view.since(site, version, None)).unwrap_or_else(|| view.state(site));
         server.send_with_str(&told)?;
-        self.last += 1;
-        let seat = Seat { id: self.last, view, who, good_until, tabs: vec![tab], heard: now };
+        let longest = Cell::new(told.len());
+        let seat = Seat { id: self.last, view, who, good_until, tabs: vec![tab], heard: now, longest };
         attach(&server, &write(&seat));
         self.watchers.add(seat.id, seat.view.clone(), Some((site.version(), seat.view.counts(site))));
         self.seats.insert(seat.id, (server, seat));
@@ -117,8 +132,7 @@ impl Room {
             Verdict::Taken => {}
             Verdict::Dropped => return Vec::new(),
             Verdict::Enough => {
-                let _ = socket.close_with_code_and_reason(TOO_MANY, "too many messages");
-                return self.part_from(id, now);
+                return self.show_out(id, TOO_MANY, "too many messages", now);
             }
         }
         if text == "ping" {
@@ -140,10 +154,7 @@ impl Room {
                 attach(socket, &write(seat));
                 vec![Signal::Leave { key: seat.who.key_at(now), tab }]
             }
-            Err(problem) => {
-                let _ = socket.close_with_code_and_reason(UNREADABLE, &reason(&problem));
-                self.part_from(id, now)
-            }
+            Err(problem) => self.show_out(id, UNREADABLE, &reason(&problem), now),
         }
     }
 
@@ -157,15 +168,15 @@ impl Room {
 
     /// Shows a user out who is one no more. They may come again as whoever they are now.
     pub fn dismiss(&mut self, user: &UserId) {
-        self.show_out(|seat| matches!(&seat.who.key, MemberKey::User(known) if known == user), "signed out");
+        self.sign_out(|seat| matches!(&seat.who.key, MemberKey::User(known) if known == user), "signed out");
     }
 
     /// Shows out who has to show again who they are: a token has come to its end, a session perhaps too.
     fn dismiss_expired(&mut self, now: Timestamp) {
-        self.show_out(|seat| seat.good_until.is_some_and(|until| until <= now), "sign in again");
+        self.sign_out(|seat| seat.good_until.is_some_and(|until| until <= now), "sign in again");
     }
 
-    fn show_out(&mut self, whom: impl Fn(&Seat) -> bool, why: &str) {
+    fn sign_out(&mut self, whom: impl Fn(&Seat) -> bool, why: &str) {
         let all: Vec<_> = self.seats.values().filter(|(_, seat)| whom(seat)).map(|(_, seat)| seat.id).collect();
         for id in all {
             if let Some((socket, _)) = self.take_out(id) {
@@ -174,11 +185,34 @@ impl Room {
         }
     }
 
+    /// When it has to be looked who has fallen silent; where somebody is alone there is nobody to know.
+    pub fn next_look(&self) -> Option<Timestamp> {
+        self.look_at.filter(|_| self.seats.len() > 1)
+    }
+
+    /// Parts from those who have fallen silent, if it is time to look: they have left when they were last heard.
+    pub fn part_from_silent(&mut self, now: Timestamp) -> Vec<Report> {
+        if self.seats.len() < 2 || self.look_at.is_some_and(|at| now < at) {
+            return Vec::new();
+        }
+        let heard: Vec<_> =
+            self.seats.values().map(|(socket, seat)| (seat.id, self.heard(socket, seat, now))).collect();
+        let (dead, alive): (Vec<_>, Vec<_>) = heard.into_iter().partition(|(_, heard)| pulse::is_dead(*heard, now));
+        let oldest = alive.into_iter().map(|(_, heard)| heard).min();
+        self.look_at = Some(pulse::next_look(oldest.unwrap_or(now), now));
+        let mut left = Vec::new();
+        for (id, heard) in dead {
+            let age = now.since(heard);
+            let signals = self.show_out(id, SILENT, "no ping for a minute", heard);
+            left.extend(signals.into_iter().map(|signal| Report { age, signal }));
+        }
+        left
+    }
+
     /// Which pages are known to be open, and as of when.
     pub fn leases(&self, now: Timestamp) -> Vec<Lease> {
         let lease = |(socket, seat): &(web_sys::WebSocket, Seat)| {
-            let answered = self.sockets.answered_at(socket).map(Timestamp::from_millis);
-            let at = answered.map_or(seat.heard, |answered| answered.max(seat.heard)).min(now);
+            let at = self.heard(socket, seat, now);
             let key = seat.who.key_at(at);
             seat.tabs.iter().map(|tab| Lease { key: key.clone(), tab: *tab, at }).collect::<Vec<_>>()
         };
@@ -190,10 +224,11 @@ impl Room {
         self.watchers.due(now, version)
     }
 
-    /// Tells them what is new.
-    pub fn tell(&mut self, now: Timestamp, site: &Site) {
+    /// Tells them what is new. Who does not read what they were told is shown out, rather than more and more of it kept
+    /// for them: what that means is given back.
+    pub fn tell(&mut self, now: Timestamp, site: &Site) -> Vec<Signal> {
         self.dismiss_expired(now);
-        let seats = &self.seats;
+        let (seats, mut slow) = (&self.seats, Vec::new());
         self.watchers.tell(now, site.version(), |view, known, watchers| {
             let (version, counts) = known.unzip();
             let text = match version.or(site.restarted_at()) {
@@ -201,28 +236,54 @@ impl Room {
                 None => Some(view.state(site)),
             };
             if let Some(text) = text {
-                for (socket, _) in watchers.iter().filter_map(|id| seats.get(id)) {
+                for (socket, seat) in watchers.iter().filter_map(|id| seats.get(id)) {
+                    if socket.buffered_amount() as usize > seat.longest.get() + MAX_UNREAD {
+                        slow.push(seat.id);
+                        continue;
+                    }
+                    seat.longest.set(seat.longest.get().max(text.len()));
                     // One that is dead must not keep the others from hearing it; it will be closed.
                     let _ = socket.send_with_str(&text);
                 }
             }
             view.counts(site)
         });
+        slow.into_iter().flat_map(|id| self.show_out(id, TOO_SLOW, "too much is unread", now)).collect()
     }
 
-    fn part_from(&mut self, id: WatcherId, now: Timestamp) -> Vec<Signal> {
+    /// When somebody was last heard.
+    fn heard(&self, socket: &web_sys::WebSocket, seat: &Seat, now: Timestamp) -> Timestamp {
+        let answered = self.sockets.answered_at(socket).map(Timestamp::from_millis);
+        answered.map_or(seat.heard, |answered| answered.max(seat.heard)).min(now)
+    }
+
+    /// Closes somebody's socket, and says what that means: their pages are closed as of then.
+    fn show_out(&mut self, id: WatcherId, code: u16, why: &str, at: Timestamp) -> Vec<Signal> {
+        if let Some((socket, _)) = self.seats.get(&id) {
+            let _ = socket.close_with_code_and_reason(code, why);
+        }
+        self.part_from(id, at)
+    }
+
+    fn part_from(&mut self, id: WatcherId, at: Timestamp) -> Vec<Signal> {
         let Some((_, seat)) = self.take_out(id) else { return Vec::new() };
-        let key = seat.who.key_at(now);
-        seat.tabs.iter().map(|tab| Signal::Leave { key: key.clone(), tab: Some(*tab) }).collect()
+        let key = seat.who.key_at(at);
+        let others = self.held.get(&seat.who.key).into_iter().flatten().filter_map(|id| self.seats.get(id));
+        let open: Vec<_> = others.flat_map(|(_, other)| &other.tabs).collect();
+        // A page may have several connections, or a new one before the old one's end is noticed.
+        let closed = seat.tabs.iter().filter(|tab| !open.contains(tab));
+        closed.map(|tab| Signal::Leave { key: key.clone(), tab: Some(*tab) }).collect()
     }
 
     fn take_out(&mut self, id: WatcherId) -> Option<(web_sys::WebSocket, Seat)> {
         let (socket, seat) = self.seats.remove(&id)?;
+        // Until the other end closes it too it is among the object's sockets: it is to be nobody's after a sleep.
+        attach(&socket, &[]);
         self.watchers.remove(id);
         self.allowances.remove(&id);
         if let Some(held) = self.held.get_mut(&seat.who.key) {
-            *held = held.saturating_sub(1);
-            if *held == 0 {
+            held.retain(|other| *other != id);
+            if held.is_empty() {
                 self.held.remove(&seat.who.key);
             }
         }

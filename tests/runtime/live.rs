@@ -10,7 +10,7 @@ use sha2::Sha256;
 const SECRET: &str = "a-secret-of-thirty-two-characters";
 const ONLINE: &str = "/_presence/v1/online.json";
 
-fn setup() -> Setup {
+pub fn setup() -> Setup {
     Setup::new().var("PRESENCE_SECRET", SECRET).var("SITE", "club")
 }
 
@@ -23,11 +23,11 @@ fn token_until(user: &str, end: i64) -> String {
     format!("{text}.{}", Base64UrlUnpadded::encode_string(&mac.finalize().into_bytes()))
 }
 
-fn token(user: &str) -> String {
+pub fn token(user: &str) -> String {
     token_until(user, 4_000_000_000)
 }
 
-fn touch(server: &Server, user: &str, body: Value) {
+pub fn touch(server: &Server, user: &str, body: Value) {
     let client = server.by("10.0.0.1").with("authorization", &format!("Bearer {}", token(user)));
     assert_eq!(client.touch(&body.to_string()).status, 204);
 }

@@ -97,6 +97,15 @@ impl Watcher {
         }
     }
 
+    /// Hears until it shows how many there are.
+    pub fn converge_counts(&mut self, server: &Server) {
+        let mut truth = server.json("/_presence/v1/online.json?limit=0");
+        while self.counts != truth["counts"] {
+            self.hear();
+            truth = server.json("/_presence/v1/online.json?limit=0");
+        }
+    }
+
     fn take(&mut self, message: &Value) {
         let list = |name: &str| message[name].as_array().cloned().unwrap_or_default();
         let version = message["version"].as_u64().expect("a version");

@@ -10,6 +10,7 @@ mod durability;
 mod faults;
 mod harness;
 mod live;
+mod live_lease;
 mod live_socket;
 mod logins;
 mod origin;

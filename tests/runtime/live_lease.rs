@@ -1,0 +1,117 @@
+//! Connections that end without a word, and those that take in less than they are told.
+
+use crate::harness::*;
+use crate::live::{setup, token, touch};
+use crate::live_socket::*;
+use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const ONLINE: &str = "/_presence/v1/online.json";
+
+/// A server whose clock is moved by tests, and the time at which it begins.
+fn with_a_clock() -> (Server, i64) {
+    let server =
+        Setup::hooked().var("PRESENCE_SECRET", "a-secret-of-thirty-two-characters").var("SITE", "club").start();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    (server, now)
+}
+
+fn at(server: &Server, millis: i64) -> Value {
+    server.by("10.0.0.9").with("x-test-now", &millis.to_string()).get(ONLINE).json()
+}
+
+#[test]
+fn who_vanished_without_a_word_is_gone_after_a_minute() {
+    let (server, start) = with_a_clock();
+    let mut watcher = Watcher::open(&server, "?tab=own", &[]);
+    let sally = Watcher::open(&server, &format!("?token={}", token("sally")), &[]);
+    watcher.until(|watcher| watcher.ids() == ["sally"]);
+    // The connection is open, and nothing comes from it.
+    at(&server, start + 40_000);
+    watcher.say(&json!({"type": "touch", "tab": "own", "path": "/still-here"}));
+    eventually(json!("/still-here"), || server.json("/_presence/v1/pages.json")["pages"][0]["path"].clone());
+    assert_eq!(at(&server, start + 55_000)["counts"]["users"], 1);
+    at(&server, start + 62_000);
+    // The clock stands still otherwise.
+    at(&server, start + 64_000);
+    watcher.until(|watcher| watcher.ids().is_empty());
+    watcher.converge(&server);
+    assert_eq!(sally.closed(), (4408, "no ping for a minute".to_owned()));
+    // Who has said something is still there, and is told what comes.
+    touch(&server, "bob", json!({"path": "/"}));
+    at(&server, start + 66_000);
+    watcher.until(|watcher| watcher.ids() == ["bob"]);
+}
+
+#[test]
+fn who_is_dead_while_the_server_was_is_gone_too() {
+    let (server, start) = with_a_clock();
+    let mut watcher = Watcher::open(&server, "", &[]);
+    let sally = Watcher::open(&server, &format!("?token={}", token("sally")), &[]);
+    watcher.until(|watcher| watcher.ids() == ["sally"]);
+    let (version, users) = (watcher.version, watcher.users.clone());
+    let server = server.kill_and_restart();
+    drop((watcher, sally));
+    let mut back = Watcher {
+        socket: connect(&server, &format!("?since={version}"), &[]).unwrap(),
+        users,
+        counts: Value::Null,
+        version,
+        told: Vec::new(),
+    };
+    back.hear();
+    assert_eq!(back.ids(), ["sally"], "she may come back as the others do");
+    at(&server, start + 400_000);
+    back.until(|watcher| watcher.ids().is_empty());
+}
+
+#[test]
+fn who_does_not_read_is_shown_out_and_nobody_else_waits() {
+    let server = setup().start();
+    let mut watcher = Watcher::open(&server, "?view=count", &[]);
+    let slow = Watcher::open(&server, &format!("?token={}", token("slow")), &[]);
+    // Little room in the kernel, and none that grows.
+    rustix::net::sockopt::set_socket_recv_buffer_size(slow.socket.get_ref(), 1 << 16).unwrap();
+    let long = |sign: &str, bytes: usize| sign.repeat(bytes);
+    let mut round = 0;
+    let there = |server: &Server| server.ids(&format!("{ONLINE}?limit=1000")).contains(&"slow".to_owned());
+    while there(&server) {
+        round += 1;
+        assert!(round < 400, "it is still there");
+        for user in 0..100 {
+            let place = json!({"path": format!("/{round}{}", long("x", 500)), "title": long("t", 250)});
+            touch(&server, &format!("{user}{}", long("u", 100)), place);
+        }
+        while watcher.counts["users"].as_u64() < Some(100) {
+            watcher.hear();
+        }
+    }
+    assert_eq!(slow.closed(), (4413, "too much is unread".to_owned()));
+    touch(&server, "bob", json!({"path": "/"}));
+    watcher.converge_counts(&server);
+}
+
+#[test]
+fn a_page_that_reconnects_before_its_old_connection_has_ended_is_one_tab_that_never_left() {
+    let server = setup().start();
+    let mut watcher = Watcher::open(&server, "", &[]);
+    let sallys = format!("?tab=same&token={}", token("sally"));
+    let mut connections: Vec<_> = (0..3).map(|_| Watcher::open(&server, &sallys, &[])).collect();
+    watcher.until(|watcher| watcher.ids() == ["sally"]);
+    for _ in 0..20 {
+        // The oldest ends, with or without a word, after the newest has begun.
+        connections.push(Watcher::open(&server, &sallys, &[]));
+        let mut oldest = connections.remove(0);
+        let _ = oldest.socket.close(None);
+    }
+    watcher.converge(&server);
+    assert_eq!(watcher.users["sally"]["tabs"], 1);
+    // Longer than the grace of one who leaves.
+    let start = std::time::Instant::now();
+    eventually(true, || {
+        assert_eq!(server.ids(ONLINE), ["sally"]);
+        start.elapsed().as_secs() > 10
+    });
+    drop(connections);
+    watcher.until(|watcher| watcher.ids().is_empty());
+}
