@@ -1,136 +1,16 @@
-// Touches the presence service for this visitor and lists in <whos-online> who else is there.
-// Failure is quiet: what is shown stays.
+// Lists in <whos-online> who is here. client.js, which it loads, tells the service that this page is open, and hears of
+// the others. Failure is quiet: what is shown stays.
 (() => {
   if (customElements.get("whos-online")) return; // loaded twice
 
   const base = new URL(".", document.currentScript.src).href; // null once the script has run
-  const tab = crypto.getRandomValues(new Uint32Array(4)).join("-"); // randomUUID needs a secure context
-  const feeds = new Map(); // by address
-  let touchEvery = 60; // seconds
-  let told; // the last place sent
-  let gone; // after pagehide
-
-  const asleep = () => gone || document.hidden;
+  const client = import(base + "client.js");
+  client.catch(() => {});
 
   function number(text, least, most, otherwise) {
     const n = parseInt(text, 10);
     return isNaN(n) ? otherwise : Math.min(most, Math.max(least, n));
   }
-
-  // `stream` drops half a character. Encoding mends lone surrogates, which are not JSON.
-  const cut = (text, bytes) =>
-    new TextDecoder().decode(new TextEncoder().encode(text).subarray(0, bytes), { stream: true });
-
-  async function request(path, options) {
-    const response = await fetch(base + path, { signal: AbortSignal.timeout?.(10000), ...options });
-    if (!response.ok) throw new Error(response.status);
-    return response.text();
-  }
-
-  // Repeats a job while the page is visible. Asked while it runs, it runs once more.
-  function loop(job, seconds) {
-    let timer, running, again, failures = 0;
-    const stop = () => clearTimeout(timer);
-    const run = () => {
-      stop();
-      again = !!running;
-      return (running ??= work());
-    };
-    const work = async () => {
-      do {
-        again = false;
-        await job().then(() => (failures = 0), () => failures++);
-      } while (again);
-      running = null;
-      const wait = failures ? Math.min(300, seconds() * 2 ** failures) * (1 - Math.random() / 4) : seconds();
-      if (!asleep() && wait < Infinity) timer = setTimeout(run, wait * 1000);
-    };
-    return { run, stop };
-  }
-
-  // A path or topic that is too long is left out: cut, it is another one.
-  function place() {
-    const path = location.pathname;
-    const topic = document.querySelector("whos-online[topic]")?.getAttribute("topic");
-    return {
-      path: /^\/.{0,511}$/.test(path) ? path : undefined,
-      title: cut(document.title, 256) || undefined,
-      topic: topic && cut(topic, 128) === topic ? topic : undefined,
-    };
-  }
-
-  const moved = () => JSON.stringify(place()) !== told;
-
-  // A string goes as text/plain: no CORS preflight.
-  const presence = loop(async () => {
-    if (gone) return;
-    told = JSON.stringify(place()); // failed or not: a retry waits
-    const body = JSON.stringify({ ...place(), tab, state: document.hidden ? "away" : "online" });
-    await request("v1/touch", { method: "POST", credentials: "include", keepalive: document.hidden, body });
-  }, () => touchEvery);
-
-  // For all elements that read the same address. fetch sends no credentials to another origin.
-  function newFeed(source) {
-    const elements = new Set();
-    const feed = loop(async () => {
-      if (asleep() || !elements.size) return;
-      if (moved()) await presence.run();
-      const ask = () => request(source, { cache: "no-cache" }); // not what was true a page ago
-      const text = await ask().catch((error) => {
-        if (!/40[13]/.test(error)) throw error;
-        source = source.replace(/=\d+/, "=0"); // without the names
-        return ask();
-      });
-      if (text === feed.text) return;
-      const data = JSON.parse(text);
-      if (!((data.counts ?? data).total >= 0)) throw new Error(text);
-      Object.assign(feed, { text, data });
-      for (const element of elements) element.render(data);
-      const half = number(data.online_timeout / 2, 1, 60, touchEvery);
-      if (half === touchEvery) return;
-      touchEvery = half; // or a short online window would end first
-      presence.run();
-    }, () => Math.min(...Array.from(elements, (element) => number(element.refresh, 5, 86400, 30))));
-    return Object.assign(feed, { elements });
-  }
-
-  async function wake() {
-    await presence.run();
-    for (const feed of feeds.values()) feed.run();
-  }
-
-  function sleep() {
-    presence.stop();
-    for (const feed of feeds.values()) feed.stop();
-  }
-
-  function start() {
-    document.addEventListener("visibilitychange", () => {
-      if (gone) return; // or the leave is undone
-      if (!document.hidden) return wake();
-      sleep();
-      presence.run();
-    });
-    addEventListener("pagehide", () => {
-      gone = true;
-      sleep();
-      navigator.sendBeacon(base + "v1/leave", JSON.stringify({ tab }));
-    });
-    addEventListener("pageshow", () => {
-      if (!gone) return;
-      gone = false;
-      wake();
-    });
-    // After the page has set its new title.
-    addEventListener("popstate", () => setTimeout(() => moved() && presence.run()));
-    return presence.run();
-  }
-
-  // Once the title is known, and the page is looked at.
-  const ready = new Promise((resolve) => {
-    const event = document.prerendering ? "prerenderingchange" : document.readyState === "loading" && "DOMContentLoaded";
-    event ? document.addEventListener(event, resolve) : resolve();
-  }).then(start);
 
   const css = `
     :host(:not([hidden])), b, small { display: block }
@@ -152,52 +32,78 @@
   }
 
   class WhosOnline extends HTMLElement {
-    static observedAttributes = ["no-names", "limit", "topic", "refresh", "link", "label", "guests-label", "more-label", "away-label"];
-    #feed;
-    #style = [];
+    static observedAttributes = [
+      "no-names", "limit", "topic", "refresh", "idle", "link", "label", "guests-label", "more-label", "away-label",
+    ];
+    #stop; // what it heard of until now
+    #joined = new Map(); // who is yet to be announced
+    #left = new Map();
+    #news = make("i", { role: "status" });
+    #timer;
+    #region = make("slot"); // fallback markup
 
     constructor() {
       super();
       const root = this.attachShadow({ mode: "open" });
-      root.append(make("slot")); // fallback markup
+      root.append(this.#region, this.#news);
       try {
         const sheet = new CSSStyleSheet(); // not subject to style-src
         sheet.replaceSync(css);
         root.adoptedStyleSheets = [sheet];
       } catch {
-        this.#style = [make("style", {}, css)];
+        root.append(make("style", {}, css));
       }
     }
 
     connectedCallback() {
-      const source = this.#source();
-      if (!feeds.has(source)) feeds.set(source, newFeed(source));
-      const feed = (this.#feed = feeds.get(source));
-      feed.elements.add(this);
-      if (feed.data) this.render(feed.data);
-      if (feed.elements.size === 1) ready.then(feed.run);
+      const stop = (this.#stop = { now() {} });
+      const options = {
+        topic: this.topic,
+        names: !this.noNames,
+        limit: number(this.limit, 0, 1000, 50),
+        refresh: number(this.refresh, 5, 86400, 30),
+        idle: number(this.idle, 5, 86400, 300),
+      };
+      client.then(({ subscribe }) => {
+        if (this.#stop === stop) stop.now = subscribe((data) => this.#hear(data), options);
+      }, () => {});
     }
 
     disconnectedCallback() {
-      this.#feed.elements.delete(this);
-      this.#feed = null;
+      this.#stop.now();
+      this.#stop = null;
+      this.#joined.clear();
+      this.#left.clear();
     }
 
     attributeChangedCallback() {
-      if (!this.#feed) return;
+      if (!this.#stop) return;
       this.disconnectedCallback();
       this.connectedCallback();
     }
 
-    #source() {
-      const topic = this.topic && "&topic=" + encodeURIComponent(this.topic);
-      if (this.noNames && !topic) return "v1/count.json";
-      return `v1/online.json?limit=${this.noNames ? 0 : number(this.limit, 0, 1000, 50)}${topic}`;
+    #hear(data) {
+      this.#render(data);
+      this.dispatchEvent(new CustomEvent("presence", { bubbles: true, detail: data }));
+      for (const { id, name } of data.joins) this.#left.delete(id) || this.#joined.set(id, name || id);
+      for (const { id, name } of data.leaves) this.#joined.delete(id) || this.#left.set(id, name || id);
+      if (!this.noNames) this.#timer ??= setTimeout(() => this.#announce(), 3000);
     }
 
-    render(data) {
-      const { total, users: named, guests } = data.counts ?? data;
-      const users = data.users ?? [];
+    // Politely: what happened within a few seconds at once, who came and went not at all, and crowds by their number.
+    #announce() {
+      this.#timer = null;
+      const say = (attribute, otherwise, people) => {
+        const names = people.size > 5 ? people.size : [...people.values()].join(", ");
+        return people.size ? (this.getAttribute(attribute) ?? otherwise).replaceAll("{names}", () => names) : "";
+      };
+      const news = say("joined-label", "{names} joined", this.#joined) + " " + say("left-label", "{names} left", this.#left);
+      if (news.trim()) this.#news.textContent = news.trim();
+      this.#joined.clear();
+      this.#left.clear();
+    }
+
+    #render({ counts: { total, users: named, guests }, users }) {
       const and = users.length ? "and " : "";
       const more = and && named - users.length;
       const count = this.#say("label", "{n} online", total);
@@ -208,14 +114,15 @@
         lines.push(make("small", { part: "guests" }, this.#say("guests-label", `${and}{n} guest|${and}{n} guests`, guests)));
       }
       this.#show(make("div", { role: "region", "aria-label": count }, ...lines));
-      this.dispatchEvent(new CustomEvent("presence", { bubbles: true, detail: data }));
     }
 
-    // Keeps the focus on its link.
+    // Leaves alone what is unchanged, as somebody may be selecting it, and keeps the focus on its link.
     #show(region) {
+      if (region.isEqualNode(this.#region)) return;
       const root = this.shadowRoot;
       const focused = root.activeElement?.getAttribute("href");
-      root.replaceChildren(...this.#style, region);
+      this.#region.replaceWith(region);
+      this.#region = region;
       if (focused) root.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     }
 
@@ -246,7 +153,7 @@
     set noNames(on) { this.toggleAttribute("no-names", on); }
   }
 
-  for (const name of ["limit", "topic", "refresh", "link", "label"]) {
+  for (const name of ["limit", "topic", "refresh", "idle", "link", "label"]) {
     Object.defineProperty(WhosOnline.prototype, name, {
       get() { return this.getAttribute(name) ?? ""; },
       set(value) { this.setAttribute(name, value); },
@@ -254,10 +161,10 @@
   }
   customElements.define("whos-online", WhosOnline);
 
-  // Its code comes with the first.
+  // Its code comes with the first, once the page is there.
   customElements.define("last-seen", class extends HTMLElement {
     connectedCallback() {
-      ready.then(() => import(base + "last-seen.js")).then(({ update }) => update(this), () => {});
+      client.catch(() => {}).then(() => import(base + "last-seen.js")).then(({ update }) => update(this), () => {});
     }
   });
 })();

@@ -11,6 +11,7 @@ use crate::presence::time::Timestamp;
 use crate::protocol::feed::ENTRIES;
 use crate::protocol::live::Watch;
 use crate::protocol::query::Query;
+use crate::protocol::widget::Script;
 use percent_encoding::percent_decode_str;
 
 /// The most members on a page of a list.
@@ -43,10 +44,8 @@ pub enum Route {
     Live(Live),
     /// What the site's own servers ask.
     Admin(Admin),
-    /// The widget's script.
-    Widget,
-    /// The script that the widget loads for `<last-seen>`.
-    LastSeen,
+    /// What pages load.
+    Script(Script),
     /// Whether we are there.
     Health,
     /// Whether a page elsewhere may record a visitor.
@@ -145,8 +144,10 @@ impl Route {
             }),
             "/badge.svg" => Self::Read(Query::Counts, Form::BadgeSvg),
             "/badge.json" => Self::Read(Query::Counts, Form::BadgeJson),
-            "/widget.js" => Self::Widget,
-            "/last-seen.js" => Self::LastSeen,
+            "/widget.js" => Self::Script(Script::Widget),
+            "/client.js" => Self::Script(Script::Client),
+            "/client.d.ts" => Self::Script(Script::ClientTypes),
+            "/last-seen.js" => Self::Script(Script::LastSeen),
             "/healthz" | "/v1/healthz" => Self::Health,
             _ => match rest.strip_prefix("/v1/users/").and_then(|rest| rest.strip_suffix(".json")) {
                 Some(id) if !id.contains('/') => Self::Read(Query::User(user_id(id)?), Form::Json),

@@ -5,26 +5,42 @@ use crate::http::conditions::tag_of;
 use std::sync::OnceLock;
 
 /// A script that pages load.
-pub struct Script {
-    /// What stands in it.
-    pub text: &'static str,
-    tag: OnceLock<String>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// The widget.
+    Widget,
+    /// What it hears of the others by, and tells of its page; a page may load it for itself.
+    Client,
+    /// The types of that.
+    ClientTypes,
+    /// What the widget loads where a page shows when somebody was last seen.
+    LastSeen,
 }
 
-/// The widget.
-pub static WIDGET: Script = Script::new(include_str!("../../www/widget.js"));
-
-/// What the widget loads where a page shows when somebody was last seen.
-pub static LAST_SEEN: Script = Script::new(include_str!("../../www/last-seen.js"));
-
 impl Script {
-    const fn new(text: &'static str) -> Self {
-        Self { text, tag: OnceLock::new() }
+    /// What kind of text it is.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::ClientTypes => "application/typescript; charset=utf-8",
+            Self::Widget | Self::Client | Self::LastSeen => "text/javascript; charset=utf-8",
+        }
     }
 
-    /// The script's tag. It is reckoned once, as the script is asked for far more often than it changes.
-    pub fn tag(&self) -> &str {
-        self.tag.get_or_init(|| tag_of(self.text.as_bytes()))
+    /// What stands in it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Widget => include_str!("../../www/widget.js"),
+            Self::Client => include_str!("../../www/client.js"),
+            Self::ClientTypes => include_str!("../../www/client.d.ts"),
+            Self::LastSeen => include_str!("../../www/last-seen.js"),
+        }
+    }
+
+    /// Its tag. It is reckoned once, as a script is asked for far more often than it changes.
+    pub fn tag(self) -> &'static str {
+        static TAGS: [OnceLock<String>; 4] = [const { OnceLock::new() }; 4];
+        let of = |tag: &'static OnceLock<String>| tag.get_or_init(|| tag_of(self.text().as_bytes())).as_str();
+        TAGS.get(self as usize).map_or("", of)
     }
 }
 

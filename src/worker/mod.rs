@@ -88,8 +88,7 @@ async fn ours(
     match route {
         Route::Page | Route::Live(_) => Err(Problem::NotFound("There is nothing at this address.".into())),
         Route::Health => Ok(Reply::new(200, "text/plain; charset=utf-8", "ok").with("cache-control", "no-store")),
-        Route::Widget => Ok(script(&widget::WIDGET, asked)),
-        Route::LastSeen => Ok(script(&widget::LAST_SEEN, asked)),
+        Route::Script(wanted) => Ok(script(wanted, asked)),
         Route::ReadPreflight => Ok(public_preflight()),
         Route::RecordPreflight => Ok(Caller::of(asked, &asked.host, &config.allowed_origins)?.preflight()),
         Route::Read(query, form) => reads::read(query, form, asked, config, env, ctx).await,
@@ -119,8 +118,8 @@ async fn ours(
     }
 }
 
-fn script(script: &Script, asked: &Asked) -> Reply {
-    let reply = Reply::new(200, "text/javascript; charset=utf-8", script.text)
+fn script(script: Script, asked: &Asked) -> Reply {
+    let reply = Reply::new(200, script.content_type(), script.text())
         // Long enough to be free on the next page, short enough to reach everybody within the hour.
         .with("cache-control", "public, max-age=3600");
     public(tagged(reply, script.tag(), asked))

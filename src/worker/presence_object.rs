@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::http::conditions::tag_of;
 use crate::identity::access::Scope;
 use crate::presence::id::UserId;
-use crate::presence::member::Signal;
+use crate::presence::member::{Kind, MemberKey, Signal};
 use crate::presence::recorder::{HOLD, Recorder};
 use crate::presence::site::{Outcome, Report, Site};
 use crate::presence::time::{Millis, Timestamp};
@@ -142,8 +142,10 @@ impl Presence {
 
     fn apply(&self, reports: Vec<Report>) -> Result<()> {
         let out: Vec<_> = reports.iter().filter_map(|report| signed_out(&report.signal).cloned()).collect();
+        let signed_in: Vec<_> = reports.iter().filter_map(|report| signed_in(&report.signal).cloned()).collect();
         self.with_site(|presence, site| presence.keep(site.apply(clock::now(), reports)))?;
         let mut room = self.room.borrow_mut();
+        signed_in.iter().for_each(|guest| room.dismiss_guest(guest));
         for user in &out {
             room.dismiss(user);
             self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(user));
@@ -188,7 +190,7 @@ impl Presence {
     fn enter(&self, entry: Entry) -> Result<Response> {
         let reports = entry.signals.iter().map(|signal| Report { age: Millis(0), signal: signal.clone() }).collect();
         // Whoever is here already hears of it before, as what the newcomer is told is newer than that.
-        self.with_site(|presence, site| presence.keep(site.apply(clock::now(), reports)))?;
+        self.apply(reports)?;
         let client = self.with_site(|presence, site| {
             site.watch();
             presence.room.borrow_mut().enter(entry, site, clock::now())
@@ -224,7 +226,7 @@ impl Presence {
     fn advance(&self, site: &mut Site) -> Outcome {
         let (now, room) = (clock::now(), self.room.borrow());
         let due = !room.is_empty() && site.deadline().is_some_and(|deadline| deadline <= now);
-        if due { site.renew(now, &room.leases(now)) } else { site.advance(now) }
+        if due { site.renew(now, &room.leases(site.window(), now)) } else { site.advance(now) }
     }
 
     /// Tells those who watch what is new, now or when it is time.
@@ -268,7 +270,7 @@ impl Presence {
         });
         let (mut site, outcome, unreadable) = match room.is_empty() {
             true => Site::restore(window, rows, now),
-            false => Site::restore_watched(window, rows, now, &room.leases(now)),
+            false => Site::restore_watched(window, rows, now, &room.leases(window, now)),
         };
         if unreadable > 0 {
             console_error!("{unreadable} stored batches cannot be read and were left out");
@@ -314,6 +316,16 @@ impl Presence {
 
 fn signed_out(signal: &Signal) -> Option<&UserId> {
     if let Signal::SignOut(user) = signal { Some(user) } else { None }
+}
+
+/// The guest who is a user from now on.
+fn signed_in(signal: &Signal) -> Option<&MemberKey> {
+    match signal {
+        Signal::Touch(touch) if touch.key.kind() == Kind::User => {
+            touch.was.as_ref().filter(|was| was.kind() != Kind::User)
+        }
+        Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut(_) => None,
+    }
 }
 
 /// What changes whenever an answer says something else: times of answering do not count, settings do.

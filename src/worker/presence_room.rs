@@ -8,7 +8,7 @@ use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{MemberKey, Signal};
 use crate::presence::pulse;
 use crate::presence::site::{Lease, Report, Site};
-use crate::presence::time::{Millis, Timestamp};
+use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::presence::watchers::{WatcherId, Watchers};
 use crate::protocol::call::{Entry, Watcher, read, write};
 use crate::protocol::live::View;
@@ -171,6 +171,11 @@ impl Room {
         self.sign_out(|seat| matches!(&seat.who.key, MemberKey::User(known) if known == user), "signed out");
     }
 
+    /// The same for a guest who is a user now: else their other pages would go on as another visitor.
+    pub fn dismiss_guest(&mut self, guest: &MemberKey) {
+        self.sign_out(|seat| [&seat.who.key, &seat.who.then].contains(&guest), "signed in");
+    }
+
     /// Shows out who has to show again who they are: a token has come to its end, a session perhaps too.
     fn dismiss_expired(&mut self, now: Timestamp) {
         self.sign_out(|seat| seat.good_until.is_some_and(|until| until <= now), "sign in again");
@@ -210,9 +215,9 @@ impl Room {
     }
 
     /// Which pages are known to be open, and as of when.
-    pub fn leases(&self, now: Timestamp) -> Vec<Lease> {
+    pub fn leases(&self, window: Seconds, now: Timestamp) -> Vec<Lease> {
         let lease = |(socket, seat): &(web_sys::WebSocket, Seat)| {
-            let at = self.heard(socket, seat, now);
+            let at = pulse::open_at(self.heard(socket, seat, now), window, now);
             let key = seat.who.key_at(at);
             seat.tabs.iter().map(|tab| Lease { key: key.clone(), tab: *tab, at }).collect::<Vec<_>>()
         };

@@ -201,6 +201,11 @@ impl Site {
         self.version
     }
 
+    /// For how long a touch counts.
+    pub fn window(&self) -> Seconds {
+        self.window
+    }
+
     /// The time that the site stands at.
     pub fn now(&self) -> Timestamp {
         self.now

@@ -1,0 +1,418 @@
+// Tells the service that this page is open, and the page who is online, as it happens. The tabs of a browser share what
+// they hear: one of them leads, holds the connections, and passes on what is said either way. Failure is quiet, and
+// tried again.
+
+const base = new URL(".", import.meta.url).href;
+const tab = crypto.getRandomValues(new Uint32Array(4)).join("-"); // randomUUID needs a secure context
+const group = `whos-online ${base}`;
+const { locks } = navigator; // none in an insecure context: there every tab leads itself
+
+const PING = 25; // seconds; the service ends a connection from which nothing came for 60
+const PATIENCE = 10; // for an answer
+const ASLEEP = 300; // hidden for so long, a page is one that nobody uses
+
+const feeds = new Map(); // what this page wants to know, by query
+const tabs = new Map(); // what each tab says; the leader hears all of them
+const lines = new Map(); // the leader's connections, by query
+let awake, leads, channel, released, letGo, unheard, resigned;
+let touchEvery = 60; // without a connection
+let idleAfter = 300;
+let lastUsed = 0;
+let lastSaid = 0;
+let hiddenSince = Infinity;
+let told; // what this tab said last
+
+const now = () => performance.now() / 1000;
+
+/** Calls `listener` with who is online, at first and whenever it changes, until the function that it gives back is called. */
+export function subscribe(listener, { topic, path, limit = 50, names = true, refresh = 30, idle = 300 } = {}) {
+  const query = new URLSearchParams(names ? { limit } : { view: "count" });
+  if (topic) query.set("topic", topic);
+  if (path) query.set("path", path);
+  const key = String(query);
+  const feed = feeds.get(key) ?? { topic, limit, listeners: new Map() };
+  feeds.set(key, feed);
+  feed.listeners.set(listener, refresh);
+  idleAfter = Math.min(idleAfter, idle);
+  if (feed.shown) listener(feed.shown);
+  report();
+  return () => {
+    feed.listeners.delete(listener);
+    if (!feed.listeners.size && feeds.get(key) === feed) feeds.delete(key);
+    report();
+  };
+}
+
+// What is known, after a message; nothing where it cannot be told.
+function learn(known, { type, version, counts, users = [], joins = [], updates = [], leaves = [] }) {
+  if (type !== "diff") return { version, counts, users: new Map(users.map((user) => [user.id, user])) };
+  if (!known) return;
+  const news = new Map([...joins, ...updates].map((user) => [user.id, user])); // the latest come first
+  const gone = new Set([...leaves, ...news.keys()]);
+  for (const [id, user] of known.users) if (!gone.has(id)) news.set(id, user);
+  return { version, counts, users: news };
+}
+
+function hear(key, message) {
+  const feed = feeds.get(key);
+  const known = feed && message.version >= (feed.known?.version ?? 0) && learn(feed.known, message);
+  if (!known) return;
+  const leaves = (message.leaves ?? []).map((id) => feed.known.users.get(id) ?? { id });
+  feed.known = known;
+  const { version, counts, users } = known;
+  feed.shown = { version, counts, users: [...users.values()].slice(0, feed.limit), joins: message.joins ?? [], leaves };
+  for (const listener of feed.listeners.keys()) listener(feed.shown);
+}
+
+// `stream` drops half a character. Encoding mends lone surrogates, which are not JSON.
+const cut = (text, bytes) =>
+  new TextDecoder().decode(new TextEncoder().encode(text).subarray(0, bytes), { stream: true });
+
+// A path or topic that is too long is left out: cut, it is another one.
+function here() {
+  const path = location.pathname;
+  const topic = [...feeds.values()].find((feed) => feed.topic)?.topic;
+  return {
+    path: /^\/.{0,511}$/.test(path) ? path : undefined,
+    title: cut(document.title, 256) || undefined,
+    topic: topic && cut(topic, 128) === topic ? topic : undefined,
+    tab,
+    state: document.hidden || now() - lastUsed > idleAfter ? "away" : "online",
+  };
+}
+
+// Says where this tab is and what it wants to know, if that is anything new.
+function report() {
+  if (!awake) return;
+  const wants = Array.from(feeds, ([key, { listeners }]) => [key, Math.min(...listeners.values())]);
+  const said = { from: tab, touch: here(), wants };
+  const text = JSON.stringify(said);
+  if (text === told) return;
+  told = text;
+  if (leads) return note(said);
+  channel.postMessage(said);
+  unheard ??= setTimeout(takeOver, PATIENCE * 1000);
+}
+
+function wake() {
+  if (awake) return;
+  awake = true;
+  released = new Promise((resolve) => (letGo = resolve));
+  lastUsed = now();
+  if (locks) {
+    channel = new BroadcastChannel(group);
+    channel.onmessage = ({ data }) => (data.from ? leads && answer(data) : leads || follow(data));
+    // By it the leader knows that this tab is there, however it ends.
+    locks.request(`${group} ${tab}`, () => released);
+    queue();
+    report();
+  } else {
+    lead();
+  }
+}
+
+function sleep() {
+  if (!awake) return;
+  awake = false;
+  unheard = clearTimeout(unheard);
+  if (leads) resign();
+  channel?.close();
+  letGo();
+}
+
+// Leads as soon as nobody else does.
+function queue(steal) {
+  const stop = new AbortController();
+  const held = released;
+  held.then(() => stop.abort());
+  locks.request(group, steal ? { steal } : { signal: stop.signal }, () => {
+    if (!awake || held !== released) return;
+    lead();
+    return held;
+  }).catch(() => {
+    if (held !== released || !awake) return;
+    resign(); // taken for dead
+    queue();
+  });
+}
+
+// A leader that says nothing may be frozen.
+function takeOver() {
+  unheard = null;
+  if (awake && !leads) queue(true);
+}
+
+function lead() {
+  leads = true;
+  resigned = new AbortController();
+  unheard = clearTimeout(unheard);
+  told = null;
+  channel?.postMessage({ again: true }); // the others say where they are
+  report();
+}
+
+// The service hears by the end of the connection that this page is closed. The next leader tells of the others.
+function resign() {
+  if (!carrier()) navigator.sendBeacon(base + "v1/leave", JSON.stringify({ tab }));
+  leads = false;
+  resigned.abort();
+  for (const line of lines.values()) line.end();
+  lines.clear();
+  tabs.clear();
+  told = null;
+}
+
+// Who follows hears the leader,
+function follow({ again, to, key, message }) {
+  if (to && to !== tab) return;
+  unheard = clearTimeout(unheard);
+  if (message) hear(key, message);
+  if (!again) return;
+  told = null;
+  report();
+}
+
+// and the leader those who follow.
+function answer(said) {
+  const { from, wants } = said;
+  if (!tabs.has(from)) locks.request(`${group} ${from}`, { signal: resigned.signal }, () => forget(from)).catch(() => {});
+  channel.postMessage({ to: from });
+  for (const [key] of wants) {
+    const message = lines.get(key)?.all();
+    if (message) channel.postMessage({ to: from, key, message });
+  }
+  note(said);
+}
+
+function note({ from, touch, wants }) {
+  const known = tabs.get(from)?.touch;
+  tabs.set(from, { touch, wants });
+  connect();
+  if (JSON.stringify(known) !== JSON.stringify(touch)) say(touch);
+}
+
+function forget(from) {
+  if (!leads || !tabs.delete(from)) return;
+  channel.postMessage({ to: from, again: true }); // it may have come back meanwhile
+  carrier()?.send({ type: "leave", tab: from });
+  connect();
+}
+
+// One connection for each thing that somebody wants to know.
+function connect() {
+  const wanted = new Map();
+  for (const { wants } of tabs.values()) {
+    for (const [key, refresh] of wants) wanted.set(key, Math.min(refresh, wanted.get(key) ?? refresh));
+  }
+  for (const [key, refresh] of wanted) {
+    if (!lines.has(key)) lines.set(key, new Line(key));
+    lines.get(key).refresh = refresh;
+  }
+  const before = carrier();
+  for (const [key, line] of lines) {
+    if (wanted.has(key)) continue;
+    lines.delete(key);
+    line.end();
+  }
+  if (carrier() !== before) sayAll();
+}
+
+const carrier = () => [...lines.values()].find((line) => line.isOpen);
+
+// By a connection, or by one that will be there in a moment.
+function say(touch) {
+  lastSaid = now();
+  const line = carrier();
+  if (line) return line.send({ type: "touch", ...touch });
+  if ([...lines.values()].some((line) => line.isNew)) return;
+  // A string goes as text/plain: no CORS preflight.
+  const options = { method: "POST", credentials: "include", keepalive: document.hidden, body: JSON.stringify(touch) };
+  request("v1/touch", options).catch(() => {});
+}
+
+function sayAll() {
+  for (const { touch } of tabs.values()) say(touch);
+}
+
+async function request(path, options) {
+  const response = await fetch(base + path, { signal: AbortSignal.timeout?.(PATIENCE * 1000), ...options });
+  if (!response.ok) throw response.status;
+  return response.text();
+}
+
+class Line {
+  isNew = true; // nothing is known yet of whether it will work
+  #query;
+  #key;
+  #known;
+  #socket;
+  #over;
+  #nudge;
+  #failures = 0;
+  #next = 0; // when to connect
+
+  constructor(key) {
+    this.#key = key;
+    this.#query = new URLSearchParams(key);
+    queueMicrotask(() => this.#run());
+  }
+
+  get isOpen() {
+    return this.#socket?.readyState === 1 && !this.isNew;
+  }
+
+  send(message) {
+    this.#socket.send(JSON.stringify(message));
+  }
+
+  /** All that is known, as a message. */
+  all() {
+    return this.#known && { ...this.#known, users: [...this.#known.users.values()] };
+  }
+
+  /** Looks whether it still works, or tries again. */
+  check() {
+    this.#next = 0;
+    this.#nudge?.();
+  }
+
+  end() {
+    this.#over = true;
+    this.#nudge?.();
+    this.#socket?.close();
+  }
+
+  // While there is no connection, it is asked now and then.
+  async #run() {
+    let misses = 0;
+    let nextPoll = 0;
+    while (!this.#over) {
+      const began = now();
+      let opened = false;
+      if (began >= this.#next) {
+        opened = await this.#listen().catch(() => false);
+        this.isNew = false;
+        if (this.#over) return;
+        this.#failures = opened && now() - began > PATIENCE ? 0 : this.#failures + 1;
+        this.#next = now() + backoff(this.#failures);
+        sayAll();
+      }
+      if (!opened && now() >= nextPoll) {
+        misses = await this.#poll().then(() => 0, (status) => this.#denied(status) ? 0 : misses + 1);
+        nextPoll = now() + (misses ? backoff(misses + 3) : this.refresh);
+      }
+      const until = opened ? this.#next : Math.min(this.#next, nextPoll);
+      await new Promise((resolve) => {
+        this.#nudge = resolve;
+        setTimeout(resolve, (until - now()) * 1000);
+      });
+    }
+  }
+
+  // Ends when the connection does, and says whether there was one.
+  #listen() {
+    return new Promise((resolve) => {
+      const since = this.#known ? `&since=${this.#known.version}` : "";
+      const socket = new WebSocket(`${base.replace(/^http/, "ws")}v1/live?${this.#query}&tab=${tab}${since}`);
+      let opened = false;
+      let pings, silence;
+      const expect = (what) => {
+        socket.send(what);
+        silence ??= setTimeout(done, PATIENCE * 1000);
+      };
+      const done = () => {
+        clearInterval(pings);
+        clearTimeout(silence);
+        socket.onmessage = socket.onclose = this.#socket = null;
+        socket.close();
+        resolve(opened);
+      };
+      silence = setTimeout(done, PATIENCE * 1000);
+      this.#socket = socket;
+      this.#nudge = () => this.isOpen && !this.#over && expect("ping");
+      socket.onclose = done;
+      socket.onmessage = ({ data }) => {
+        silence = clearTimeout(silence);
+        if (data === "pong") return;
+        try {
+          this.#take(JSON.parse(data));
+        } catch {
+          this.#known = null; // and everything anew
+          return done();
+        }
+        if (opened) return;
+        opened = true;
+        this.isNew = false;
+        pings = setInterval(expect, PING * 1000, "ping");
+        sayAll();
+      };
+    });
+  }
+
+  async #poll() {
+    const names = !this.#query.has("view");
+    const query = new URLSearchParams(this.#query);
+    if (!names) query.set("limit", 0);
+    query.delete("view");
+    const source = names || query.size > 1 ? `v1/online.json?${query}` : "v1/count.json";
+    const data = JSON.parse(await request(source, { cache: "no-cache" })); // not what was true a page ago
+    const { version = this.#known?.version ?? 0, counts = data, users } = data;
+    if (version >= (this.#known?.version ?? 0)) this.#take({ version, counts, users });
+    touchEvery = Math.max(1, Math.min(60, data.online_timeout / 2 || 60));
+  }
+
+  // Who may not see the names may see the counts.
+  #denied(status) {
+    if (!/^40[13]$/.test(status) || this.#query.has("view")) return false;
+    this.#query.set("view", "count");
+    this.#query.delete("limit");
+    this.#next = 0;
+    return true;
+  }
+
+  #take(message) {
+    if (this.#over) return;
+    if (!(message.counts?.total >= 0)) throw new Error("there are no counts in it");
+    this.#known = learn(this.#known, message);
+    hear(this.#key, message);
+    if (tabs.size > 1) channel.postMessage({ key: this.#key, message });
+  }
+}
+
+// At random, so that those who were cut off together do not come back together.
+const backoff = (failures) => Math.random() * Math.min(300, 2 ** (failures + 1));
+
+function tick() {
+  if (document.hidden && now() - hiddenSince > ASLEEP) sleep();
+  report(); // a page may move without a word, and its reader fall silent
+  if (leads && !carrier() && now() - lastSaid > touchEvery) sayAll();
+}
+
+function look() {
+  hiddenSince = document.hidden ? Math.min(hiddenSince, now()) : Infinity;
+  if (!document.hidden) {
+    lastUsed = now();
+    wake();
+    for (const line of lines.values()) line.check();
+  }
+  report();
+}
+
+function start() {
+  for (const event of ["pointerdown", "pointermove", "keydown", "wheel", "scroll"]) {
+    addEventListener(event, () => (lastUsed = now()), { passive: true, capture: true });
+  }
+  document.addEventListener("visibilitychange", look);
+  document.addEventListener("freeze", sleep);
+  document.addEventListener("resume", look);
+  addEventListener("pagehide", sleep);
+  addEventListener("pageshow", wake);
+  addEventListener("online", look);
+  setInterval(tick, 2000);
+  wake();
+  look();
+}
+
+// Once the title is known, and the page is looked at.
+const event = document.prerendering ? "prerenderingchange" : document.readyState === "loading" && "DOMContentLoaded";
+event ? document.addEventListener(event, start) : start();
