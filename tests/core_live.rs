@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use whos_online::presence::id::{GuestKey, Name, PagePath, TabId, Topic, UserId};
 use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
 use whos_online::presence::site::changes::MAX_CHANGES;
-use whos_online::presence::site::{Filter, Outcome, Report, Site, View};
+use whos_online::presence::site::{Filter, Lease, Outcome, Report, Site, View};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 
 const WINDOW: Seconds = Seconds(300);
 const START: i64 = 1_795_203_180_000;
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(START + millis)
+}
 
 /// What a watcher shows of a user.
 type Row = (Option<Profile>, State, Timestamp, Option<Place>, usize);
@@ -274,4 +278,39 @@ fn who_was_told_of_a_leave_that_no_row_tells_hears_of_the_next() {
     watched.take(&Step::Restart(100_000));
     let changes = watched.site.changes(version, &Filter::default(), true).unwrap();
     assert!(changes.leaves.contains(&&user(2)), "{changes:?}");
+}
+
+proptest! {
+    /// Whoever was seen, or whose open page was, within the window is online, and nobody else: whenever somebody looks.
+    #[test]
+    fn an_open_page_keeps_its_reader_and_no_other(
+        steps in proptest::collection::vec((0u8..4, 0i64..3, 0i64..900_000, 0i64..400_000), 1..60),
+    ) {
+        let mut site = Site::new(Seconds(330), at(0));
+        site.watch();
+        let (mut now, mut seen) = (0, [None; 4]);
+        for (who, what, passed, ago) in steps {
+            now += passed;
+            let key = MemberKey::User(UserId::parse(format!("user-{who}")).unwrap());
+            let online = |seen: Option<i64>| seen.is_some_and(|seen| at(now).as_secs() - at(seen).as_secs() <= 330);
+            let last = &mut seen[usize::from(who)];
+            if what == 0 {
+                let touch = Touch { key, was: None, profile: None, said: None, place: None, tab: Some(TabId(1)), state: State::Online };
+                site.apply(at(now), vec![Report { age: Millis(0), signal: Signal::Touch(touch) }]);
+                *last = Some(now);
+            } else if what == 1 {
+                let lease = Lease { key, tab: TabId(1), at: at((now - ago).max(0)) };
+                site.renew(at(now), &[lease]);
+                // Whoever had gone by then stays away, though nobody had looked.
+                *last = last.map(|last: i64| last.max((now - ago).max(0)));
+            } else {
+                site.advance(at(now));
+            }
+            for last in &mut seen {
+                *last = last.filter(|last| online(Some(*last)));
+            }
+            prop_assert_eq!(site.counts().users, seen.iter().flatten().count());
+            prop_assert!(site.deadline().is_none_or(|deadline| deadline > at(now)));
+        }
+    }
 }

@@ -51,6 +51,9 @@ export interface Options {
   idle?: number;
 }
 
+/** Fulfilled when this page has been reported. */
+export const ready: Promise<void>;
+
 /**
  * Calls `listener` with who is online, at first and whenever it changes, until the function that it gives back is called.
  * To have loaded the module is enough for this page to be reported as open.

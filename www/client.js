@@ -23,6 +23,10 @@ let hiddenSince = Infinity;
 let told; // what this tab said last
 
 const now = () => performance.now() / 1000;
+let reported;
+
+/** Fulfilled when the service, or the tab that leads, has been told of this page. */
+export const ready = new Promise((resolve) => (reported = resolve));
 
 /** Calls `listener` with who is online, at first and whenever it changes, until the function that it gives back is called. */
 export function subscribe(listener, { topic, path, limit = 50, names = true, refresh = 30, idle = 300 } = {}) {
@@ -166,6 +170,7 @@ function resign() {
 function follow({ again, to, key, message }) {
   if (to && to !== tab) return;
   unheard = clearTimeout(unheard);
+  if (to) reported();
   if (message) hear(key, message);
   if (!again) return;
   told = null;
@@ -223,11 +228,14 @@ const carrier = () => [...lines.values()].find((line) => line.isOpen);
 function say(touch) {
   lastSaid = now();
   const line = carrier();
-  if (line) return line.send({ type: "touch", ...touch });
+  if (line) {
+    line.send({ type: "touch", ...touch });
+    return reported();
+  }
   if ([...lines.values()].some((line) => line.isNew)) return;
   // A string goes as text/plain: no CORS preflight.
   const options = { method: "POST", credentials: "include", keepalive: document.hidden, body: JSON.stringify(touch) };
-  request("v1/touch", options).catch(() => {});
+  request("v1/touch", options).catch(() => {}).then(reported);
 }
 
 function sayAll() {

@@ -161,10 +161,10 @@
   }
   customElements.define("whos-online", WhosOnline);
 
-  // Its code comes with the first, once the page is there.
+  // Its code comes with the first, once the page is reported.
   customElements.define("last-seen", class extends HTMLElement {
     connectedCallback() {
-      client.catch(() => {}).then(() => import(base + "last-seen.js")).then(({ update }) => update(this), () => {});
+      client.then(({ ready }) => ready, () => {}).then(() => import(base + "last-seen.js")).then(({ update }) => update(this), () => {});
     }
   });
 })();

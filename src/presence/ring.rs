@@ -110,22 +110,33 @@ impl<T> Ring<T> {
         link.entry.take()
     }
 
-    /// Moves the ring on to `now` and takes out, oldest first, every entry that fell out of the window.
-    /// A `now` before the one it stands at changes nothing.
-    pub fn expire(&mut self, now: i64, mut left: impl FnMut(Slot, T)) {
+    /// Moves the ring on to `now` and takes out, oldest first, every entry that fell out of the window and was not
+    /// touched since by the `second` that is known of it elsewhere. A `now` before the one it stands at changes nothing.
+    pub fn expire(&mut self, now: i64, second: impl Fn(&T) -> i64, mut left: impl FnMut(Slot, T)) {
         if now <= self.now {
             return;
         }
+        let (mut kept, oldest) = (Vec::new(), now.saturating_sub(self.heads.len() as i64 - 1));
         // Beyond one turn every bucket has been emptied.
         let last = self.oldest().saturating_add((now - self.now).min(self.heads.len() as i64));
-        for second in self.oldest()..last {
-            while let Some(slot) = self.head(second) {
-                if let Some(entry) = self.remove(slot) {
-                    left(slot, entry);
+        for due in self.oldest()..last {
+            while let Some(slot) = self.head(due) {
+                match self.get(slot).map(&second).filter(|second| *second >= oldest) {
+                    Some(second) => {
+                        self.unlink(slot.0);
+                        kept.push((slot, second));
+                    }
+                    None => {
+                        if let Some(entry) = self.remove(slot) {
+                            left(slot, entry);
+                        }
+                    }
                 }
             }
         }
         self.now = now;
+        // Only now, as the bucket of that second may be one of those that had to be emptied.
+        kept.into_iter().for_each(|(slot, second)| self.link(slot.0, second));
     }
 
     /// The entries of one second, the latest inserted first.
@@ -203,9 +214,9 @@ mod tests {
         let mut ring = Ring::new(300, 1000);
         ring.insert(1000, 1);
         let mut left = Vec::new();
-        ring.expire(1300, |_, e| left.push(e));
+        ring.expire(1300, |_| i64::MIN, |_, e| left.push(e));
         assert!(left.is_empty());
-        ring.expire(1301, |_, e| left.push(e));
+        ring.expire(1301, |_| i64::MIN, |_, e| left.push(e));
         assert_eq!(left, [1]);
         assert_eq!(ring.len(), 0);
     }
@@ -214,10 +225,10 @@ mod tests {
     fn a_window_of_one_second_works() {
         let mut ring = Ring::new(1, 0);
         ring.insert(0, 1);
-        ring.expire(1, |_, _| panic!("still within"));
+        ring.expire(1, |_| i64::MIN, |_, _| panic!("still within"));
         ring.insert(1, 2);
         let mut left = Vec::new();
-        ring.expire(2, |_, e| left.push(e));
+        ring.expire(2, |_| i64::MIN, |_, e| left.push(e));
         assert_eq!(left, [1]);
         assert_eq!(names(&ring), [2]);
     }
@@ -229,7 +240,7 @@ mod tests {
             ring.insert(0, n);
         }
         let mut left = 0;
-        ring.expire(i64::from(u32::MAX), |_, _| left += 1);
+        ring.expire(i64::from(u32::MAX), |_| i64::MIN, |_, _| left += 1);
         assert_eq!(left, 10);
         ring.insert(i64::from(u32::MAX), 1);
         assert_eq!(names(&ring), [1]);
@@ -249,6 +260,18 @@ mod tests {
             2 => (0..4i64).prop_map(Step::Pass),
             1 => (0..40i64).prop_map(Step::Pass),
         ]
+    }
+
+    #[test]
+    fn who_was_touched_unbeknown_to_the_ring_stays_however_long_nobody_looked() {
+        let mut ring = Ring::new(4, 100);
+        let (kept, gone) = (ring.insert(100, 1), ring.insert(100, 2));
+        // The bucket of second 105 is that of second 100.
+        let mut left = Vec::new();
+        ring.expire(105, |name| if *name == 1 { 105 } else { 100 }, |slot, name| left.push((slot, name)));
+        assert_eq!((left, ring.get(kept), names(&ring)), (vec![(gone, 2)], Some(&1), vec![1]));
+        ring.expire(10_000, |_| 9999, |_, _| panic!("touched a second ago"));
+        assert_eq!(ring.bucket(9999).count(), 1);
     }
 
     proptest! {
@@ -275,7 +298,7 @@ mod tests {
                     }
                     Step::Pass(seconds) => {
                         now += seconds;
-                        ring.expire(now, |_, name| { slots.remove(&name); });
+                        ring.expire(now, |_| i64::MIN, |_, name| { slots.remove(&name); });
                         model.retain(|_, second| now - *second <= i64::from(window));
                     }
                 }

@@ -102,13 +102,17 @@ impl Roster {
         Some(member)
     }
 
-    /// Moves on to `now` and hands out whoever fell out of the window.
+    /// Moves on to `now` and hands out whoever was last seen before the window.
     pub fn expire(&mut self, now: Timestamp, mut left: impl FnMut(Member)) {
         let (index, hasher) = (&mut self.index, &self.hasher);
-        self.ring.expire(now.as_secs(), |slot, member| {
-            unindex(index, hasher, slot, &member.key);
-            left(member);
-        });
+        self.ring.expire(
+            now.as_secs(),
+            |member| member.last_seen.as_secs(),
+            |slot, member| {
+                unindex(index, hasher, slot, &member.key);
+                left(member);
+            },
+        );
     }
 
     /// Members newest first, those after `after` in that order, as long as `take` says so.

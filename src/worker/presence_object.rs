@@ -140,7 +140,12 @@ impl Presence {
         self.config.as_ref().map_err(|error| Error::RustError(error.clone()))
     }
 
-    fn apply(&self, reports: Vec<Report>) -> Result<()> {
+    fn apply(&self, mut reports: Vec<Report>) -> Result<()> {
+        for report in &mut reports {
+            // What they said here in the meantime is no sign that they have signed in again: who has will connect again.
+            let connected = signed_out(&report.signal).is_some_and(|user| self.room.borrow().holds(user));
+            report.age = if connected { Millis(0) } else { report.age };
+        }
         let out: Vec<_> = reports.iter().filter_map(|report| signed_out(&report.signal).cloned()).collect();
         let signed_in: Vec<_> = reports.iter().filter_map(|report| signed_in(&report.signal).cloned()).collect();
         self.with_site(|presence, site| presence.keep(site.apply(clock::now(), reports)))?;

@@ -166,6 +166,11 @@ impl Room {
         }
     }
 
+    /// Whether a user has a connection.
+    pub fn holds(&self, user: &UserId) -> bool {
+        self.held.contains_key(&MemberKey::User(user.clone()))
+    }
+
     /// Shows a user out who is one no more. They may come again as whoever they are now.
     pub fn dismiss(&mut self, user: &UserId) {
         self.sign_out(|seat| matches!(&seat.who.key, MemberKey::User(known) if known == user), "signed out");

@@ -41,7 +41,7 @@ describe("the demo page", { concurrency: 5, timeout: 120_000 }, () => {
     const copy = page.getByRole("button", { name: "Copy" });
     await copy.focus();
     await page.keyboard.press("Enter");
-    await eventually(async () => assert.equal(await page.getByRole("status").innerText(), "Copied."));
+    await eventually(async () => assert.equal(await page.locator("#copied").innerText(), "Copied."));
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), snippet);
     assert.deepEqual(page.problems, []);
   });

@@ -46,7 +46,7 @@ describe("a page of another origin", { concurrency: 4, timeout: 120_000 }, () =>
     await eventually(async () => assert.match(await page.locator("whos-online").getByRole("region").innerText(), /^1 online\s+Sally\s+Home$/));
     assert.equal((await worker.json("/v1/count.json")).total, 1);
     // The browser itself notes the refusal in the console; the page gets to know of nothing.
-    assert.deepEqual(page.problems.filter((problem) => !/v1\/touch|Failed to load resource/.test(problem)), []);
+    assert.deepEqual(page.problems.filter((problem) => !/v1\/touch|Failed to load resource|WebSocket/.test(problem)), []);
   });
 
   test("cannot be read by a site that is not listed with the visitor's cookie", async (t) => {

@@ -115,3 +115,17 @@ fn a_page_that_reconnects_before_its_old_connection_has_ended_is_one_tab_that_ne
     drop(connections);
     watcher.until(|watcher| watcher.ids().is_empty());
 }
+
+#[test]
+fn a_connection_keeps_its_visitor_online_between_two_pings_however_short_the_window() {
+    let server = setup().var("ONLINE_TIMEOUT", "2").var("TOUCH_RESOLUTION", "0").start();
+    let mut watcher = Watcher::open(&server, "", &[]);
+    let _sally = Watcher::open(&server, &format!("?token={}", token("sally")), &[]);
+    watcher.until(|watcher| watcher.ids() == ["sally"]);
+    let start = std::time::Instant::now();
+    // Nobody asks meanwhile: it is the object itself that looks whose time has passed.
+    eventually(true, || start.elapsed().as_secs() >= 8);
+    assert_eq!(server.json(ONLINE)["counts"]["total"], 2);
+    watcher.converge(&server);
+    assert_eq!(watcher.told.len(), 2, "nothing has happened: {:?}", watcher.told);
+}

@@ -40,10 +40,15 @@ impl Site {
             };
             tab.at = lease.at;
             member.last_seen = member.last_seen.max(lease.at);
-            roster.touch(slot);
             changed.push(lease.key.clone());
         }
         self.move_to(now);
+        for key in &changed {
+            let roster = self.roster_mut(key.kind());
+            if let Some(slot) = roster.find(key) {
+                roster.touch(slot);
+            }
+        }
         if !changed.is_empty() {
             self.bump();
         }
