@@ -31,7 +31,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::report::{MAX_BODY, Seen, leave_from_body};
 use crate::http::route::{Live, Route};
-use crate::protocol::widget::{self, Script};
+use crate::protocol::widget::Script;
 use futures_util::FutureExt;
 use request::Asked;
 use setup::Setup;
