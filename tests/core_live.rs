@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use whos_online::presence::id::{GuestKey, Name, PagePath, TabId, Topic, UserId};
 use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
-use whos_online::presence::site::changes::MAX_CHANGES;
+use whos_online::presence::site::changes::{MAX_CHANGES, RECALL};
 use whos_online::presence::site::{Filter, Lease, Outcome, Report, Site, View};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 
@@ -89,6 +89,7 @@ enum Step {
     /// It was down for so long.
     Restart(i64),
     Erase(u8),
+    Sweep,
 }
 
 fn user(number: u8) -> UserId {
@@ -138,6 +139,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => any::<u8>().prop_map(Step::Tell),
         1 => (0..400_000_i64).prop_map(Step::Restart),
         1 => (0..5_u8).prop_map(Step::Erase),
+        1 => Just(Step::Sweep),
     ]
 }
 
@@ -177,7 +179,7 @@ impl Watched {
             }
             Step::Restart(down) => {
                 self.now += down;
-                let (site, outcome, _) = Site::restore_watched(WINDOW, self.rows.clone(), self.now(), &[]);
+                let (site, outcome, _) = Site::restore(WINDOW, self.rows.clone(), self.now(), &[]);
                 self.site = site;
                 self.keep(outcome);
             }
@@ -185,6 +187,11 @@ impl Watched {
                 let outcome = self.site.erase(&user(*number));
                 self.rows.clear();
                 self.keep(outcome);
+            }
+            Step::Sweep => {
+                let (slots, write) = self.site.sweep();
+                self.rows.retain(|slot, _| !slots.contains(slot));
+                self.keep(Outcome { writes: write.into_iter().collect(), ..Outcome::default() });
             }
             Step::Tell(_) => {}
         }
@@ -263,6 +270,50 @@ fn who_resumes_after_a_restart_hears_of_those_who_went_meanwhile() {
     let changes = watched.site.changes(version, &Filter::default(), true).unwrap();
     assert_eq!(changes.leaves, [&user(1)]);
     assert!(changes.joins.is_empty() && changes.updates.is_empty());
+}
+
+#[test]
+fn a_restart_among_many_changes_is_survived_by_all_who_were_told_of_something_in_the_minute_before() {
+    let mut watched = Watched::new();
+    let mut told = Vec::new();
+    for second in 0..400_u32 {
+        let number = (second * 7 % 50) as u8;
+        let signal = if second % 9 == 0 { Signal::SignOut(user(number)) } else { touch(number, &format!("/{second}")) };
+        watched.take(&Step::Pass(1000));
+        watched.take(&Step::Signals(vec![(signal, 0)]));
+        let mut watcher = watchers().remove(0);
+        watcher.listen(&watched.site);
+        told.push(watcher);
+    }
+    watched.take(&Step::Restart(5000));
+    for (ago, watcher) in told.iter_mut().rev().enumerate() {
+        watcher.told = (0, 0);
+        watcher.listen(&watched.site);
+        assert_eq!(watcher.users, watcher.truth(&watched.site));
+        let expected = if ago <= RECALL.0 as usize { (1, 0) } else { (0, 1) };
+        assert_eq!(watcher.told, expected, "{ago} seconds before");
+    }
+}
+
+#[test]
+fn changes_are_remembered_for_a_minute_after_the_last_watcher_has_gone() {
+    let mut watched = Watched::new();
+    watched.take(&Step::Signals(vec![(touch(1, "/a"), 0)]));
+    let version = watched.site.version();
+    let known = |watched: &Watched| watched.site.changes(version, &Filter::default(), true).is_some();
+    watched.site.unwatch();
+    watched.take(&Step::Pass(59_000));
+    watched.site.unwatch();
+    assert!(known(&watched));
+    watched.site.watch();
+    watched.take(&Step::Pass(50_000));
+    watched.site.unwatch();
+    watched.take(&Step::Pass(59_000));
+    watched.site.unwatch();
+    assert!(known(&watched), "somebody came back in between");
+    watched.take(&Step::Pass(1000));
+    watched.site.unwatch();
+    assert!(!known(&watched));
 }
 
 #[test]

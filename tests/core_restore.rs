@@ -109,7 +109,7 @@ proptest! {
                 }
                 Step::Compare => {
                     rows.store(site.advance(at(time)).writes);
-                    let (restored, _, unreadable) = Site::restore(WINDOW, rows.0.clone(), at(time));
+                    let (restored, _, unreadable) = Site::restore(WINDOW, rows.0.clone(), at(time), &[]);
                     prop_assert_eq!(unreadable, 0);
                     prop_assert_eq!(told(&restored), told(&site));
                 }
@@ -168,7 +168,7 @@ fn rows_stay_below_two_megabytes_with_every_text_at_its_longest() {
         rows.store(writes);
     }
     assert!(largest < 2_000_000, "{largest} bytes in a row");
-    let (restored, _, _) = Site::restore(WINDOW, rows.0, at(20));
+    let (restored, _, _) = Site::restore(WINDOW, rows.0, at(20), &[]);
     assert_eq!(told(&restored), told(&site));
 }
 
@@ -187,7 +187,7 @@ fn a_sweep_leaves_the_peak_and_nothing_of_anybody() {
     rows.store(last);
     assert_eq!(rows.0.len(), 1);
     assert!(!rows.0.values().any(|row| row.windows(2).any(|bytes| bytes == b"u0")));
-    let (restored, _, _) = Site::restore(WINDOW, rows.0, at(3_600_001));
+    let (restored, _, _) = Site::restore(WINDOW, rows.0, at(3_600_001), &[]);
     assert_eq!(restored.peak(), site.peak());
     assert!(restored.peak().is_some());
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use whos_online::presence::id::{GuestKey, Name, PagePath, TabId, Title, UserId};
 use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
+use whos_online::presence::site::changes::RECALL;
 use whos_online::presence::site::{Filter, LEAVE_GRACE, Outcome, Report, Site};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 
@@ -74,7 +75,7 @@ impl Kept {
     }
 
     fn restart(&mut self, time: Timestamp) {
-        let (site, outcome, unreadable) = Site::restore(WINDOW, self.rows.clone(), time);
+        let (site, outcome, unreadable) = Site::restore(WINDOW, self.rows.clone(), time, &[]);
         assert_eq!(unreadable, 0);
         self.site = site;
         self.store(outcome);
@@ -387,7 +388,8 @@ fn rows_are_used_again_in_place() {
         kept.touch(at(second), touch(guest(second as u64 % 50)));
     }
     assert_eq!(kept.written, 86_400, "one row a batch");
-    assert!(kept.rows.len() <= WINDOW.0 as usize + 3, "{} rows for a window of {WINDOW:?}", kept.rows.len());
+    let most = (WINDOW.0 + RECALL.0) as usize + 3;
+    assert!(kept.rows.len() <= most, "{} rows for a window of {WINDOW:?}", kept.rows.len());
     assert_eq!(kept.site.counts().guests, 50);
 }
 
@@ -397,7 +399,7 @@ fn a_damaged_row_is_left_out_and_the_others_are_read() {
     kept.touch(at(0), touch(user("a")));
     kept.touch(at(1), touch(user("b")));
     kept.rows.insert(0, vec![1, 255, 255]);
-    let (site, _, unreadable) = Site::restore(WINDOW, kept.rows.clone(), at(2));
+    let (site, _, unreadable) = Site::restore(WINDOW, kept.rows.clone(), at(2), &[]);
     assert_eq!(unreadable, 1);
     assert_eq!(names(&site, Kind::User), ["b"]);
 }

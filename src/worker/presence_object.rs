@@ -273,10 +273,7 @@ impl Presence {
             let mut row = row.into_iter();
             Some((UserId::parse(text(row.next())?).ok()?, Timestamp::from_millis(integer(row.next())?)))
         });
-        let (mut site, outcome, unreadable) = match room.is_empty() {
-            true => Site::restore(window, rows, now),
-            false => Site::restore_watched(window, rows, now, &room.leases(window, now)),
-        };
+        let (mut site, outcome, unreadable) = Site::restore(window, rows, now, &room.leases(window, now));
         if unreadable > 0 {
             console_error!("{unreadable} stored batches cannot be read and were left out");
         }

@@ -68,7 +68,7 @@ fn measure(members: u64) {
     }
     let list = start.elapsed() / 100;
     let start = Instant::now();
-    let (restored, _, _) = Site::restore(WINDOW, rows, at(120_000));
+    let (restored, _, _) = Site::restore(WINDOW, rows, at(120_000), &[]);
     let restart = start.elapsed();
     assert_eq!(restored.counts(), site.counts());
     println!(

@@ -167,16 +167,22 @@ impl Server {
     }
 
     /// Kills it at once, as a power cut would, and starts it again with the same storage.
-    pub fn kill_and_restart(self) -> Self {
-        let setup = self.setup.clone();
-        self.kill_and_restart_as(setup)
+    pub fn kill_and_restart(mut self) -> Self {
+        self.power_cut();
+        self
+    }
+
+    /// The same where it stands.
+    pub fn power_cut(&mut self) {
+        self.stop();
+        let home = std::mem::replace(&mut self.home, tempfile::tempdir().unwrap());
+        *self = Self::start(self.setup.clone(), home);
     }
 
     /// The same with another set-up.
     pub fn kill_and_restart_as(mut self, setup: Setup) -> Self {
-        self.stop();
-        let home = std::mem::replace(&mut self.home, tempfile::tempdir().unwrap());
-        Self::start(setup, home)
+        self.setup = setup;
+        self.kill_and_restart()
     }
 
     fn stop(&mut self) {

@@ -147,7 +147,7 @@ pub fn connect(server: &Server, query: &str, headers: &[(&str, &str)]) -> Result
 }
 
 /// What is told of a user, but for when they were touched last.
-fn shown(user: &Value) -> Value {
+pub fn shown(user: &Value) -> Value {
     let mut user = user.clone();
     user["last_seen"] = json!(null);
     user

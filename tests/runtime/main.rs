@@ -3,6 +3,8 @@
 mod access;
 mod bad_input;
 mod blocks;
+#[allow(dead_code, reason = "the bench uses the rest of it")]
+mod crowd;
 mod django;
 mod django_site;
 mod django_users;
@@ -10,6 +12,7 @@ mod durability;
 mod faults;
 mod harness;
 mod live;
+mod live_crowd;
 mod live_lease;
 mod live_socket;
 mod logins;

@@ -8,11 +8,15 @@ use super::{Filter, Site, View};
 use crate::presence::id::{Topic, UserId};
 use crate::presence::member::{MemberKey, Place, Profile, State};
 use crate::presence::roster::Member;
-use crate::presence::time::Timestamp;
+use crate::presence::time::{Seconds, Timestamp};
 use std::collections::{HashSet, VecDeque};
 
 /// How many changes are remembered; who has missed more is told everything anew.
 pub const MAX_CHANGES: usize = 10_000;
+
+/// For how long changes are remembered when nobody watches any more, and how far back rows tell them after a restart:
+/// long enough for everybody to connect again who was cut off by it.
+pub const RECALL: Seconds = Seconds(60);
 
 /// What became of users since a version, for somebody who watches.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -39,9 +43,25 @@ pub(super) struct Log {
     changes: VecDeque<Change>,
     /// The oldest version since which all is known.
     since: u64,
-    /// Where it began with a restart: the version of the newest row, and the one that the restart led to. What time had
-    /// brought in between was noted in one go, though it may have come, and been told, at any version up to the second.
-    restart: Option<(u64, u64)>,
+    /// The versions of the rows that were read at a restart, and the one that it led to. What time brought between two
+    /// rows was noted in one go, though it may have come, and been told, at any version between theirs.
+    rows: Vec<u64>,
+    settled: u64,
+    /// Since when nobody watches.
+    unwatched: Option<Timestamp>,
+}
+
+impl Log {
+    /// The version from which on changes matter to somebody who was told of this one. To be told twice that somebody
+    /// went is better than never.
+    fn recalled(&self, version: u64) -> Option<u64> {
+        if version >= self.settled {
+            return Some(version);
+        }
+        let read = self.rows.partition_point(|row| *row <= version);
+        let row = read.checked_sub(1).and_then(|last| self.rows.get(last)).copied();
+        row.filter(|row| *row >= self.since)
+    }
 }
 
 struct Change {
@@ -82,36 +102,41 @@ impl Site {
     /// Remembers changes from now on, if it does not already.
     pub fn watch(&mut self) {
         let since = self.version;
-        self.log.get_or_insert_with(|| Log { since, ..Log::default() });
+        self.log.get_or_insert_with(|| Log { since, ..Log::default() }).unwatched = None;
     }
 
-    /// The version that whoever was there before a restart was told of, or a later one without a row; `None` where there
-    /// was no restart, or too much has changed since.
+    /// Says that nobody watches: when that has been so for a while, changes are remembered no more.
+    pub fn unwatch(&mut self) {
+        let now = self.now;
+        if self.log.as_mut().is_some_and(|log| log.unwatched.get_or_insert(now).plus(RECALL) <= now) {
+            self.log = None;
+        }
+    }
+
+    /// The version of the newest row before a restart: whoever had been told everything then was told of that one, or
+    /// of a later one without a row. `None` where there was no restart, or too much has changed since.
     pub fn restarted_at(&self) -> Option<u64> {
         let log = self.log.as_ref()?;
-        log.restart.map(|(row, _)| row).filter(|row| *row >= log.since)
+        log.rows.last().copied().filter(|row| *row >= log.since)
+    }
+
+    /// Says that what was noted since the row before came of reading this one, which the site has just come to.
+    pub(super) fn note_row(&mut self) {
+        let version = self.version;
+        self.log.iter_mut().for_each(|log| log.rows.push(version));
     }
 
     /// Says that the site stands where a restart has led.
     pub(super) fn settle_log(&mut self) {
         let settled = self.version;
-        self.log.iter_mut().for_each(|log| log.restart = Some((log.since, settled)));
-    }
-
-    /// Remembers none any more.
-    pub fn unwatch(&mut self) {
-        self.log = None;
+        self.log.iter_mut().for_each(|log| log.settled = settled);
     }
 
     /// What has changed for somebody who was told of `version` and sees whom the filter lets through; `locations` is
     /// whether they see where people are. `None` where that is not known: they have to be told everything.
     pub fn changes(&self, version: u64, filter: &Filter<'_>, locations: bool) -> Option<Changes<'_>> {
         let log = self.log.as_ref().filter(|log| (log.since..=self.version).contains(&version))?;
-        // To be told twice that somebody went is better than never.
-        let version = match log.restart {
-            Some((row, settled)) if version < settled => row,
-            _ => version,
-        };
+        let version = log.recalled(version)?;
         let first = log.changes.partition_point(|change| change.until < version);
         let (mut seen, mut changes) = (HashSet::new(), Changes::default());
         for Change { user, before, .. } in log.changes.range(first..) {

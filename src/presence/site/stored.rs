@@ -1,5 +1,6 @@
 //! A site's way into its rows and back.
 
+use super::changes::RECALL;
 use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site, Write};
 use crate::presence::member::{Kind, MemberKey, Place};
 use crate::presence::places::{PlaceId, Places};
@@ -13,32 +14,16 @@ use std::collections::HashMap;
 const MAX_ROW_WEIGHT: usize = 1000;
 
 impl Site {
-    /// Rebuilds a site from its rows, by slot. What had fallen out of the window in the meantime comes out as
-    /// departures. Rows that cannot be read are left out, and how many those were is told.
+    /// Rebuilds a site from its rows, by slot; pages that are still open have kept whoever they are of. What had fallen
+    /// out of the window in the meantime comes out as departures. Rows that cannot be read are left out, and how many
+    /// those were is told.
+    ///
+    /// Whoever was told of a version shortly before can be told what has changed since.
     pub fn restore(
         window: Seconds,
         rows: impl IntoIterator<Item = (i64, Vec<u8>)>,
         now: Timestamp,
-    ) -> (Self, Outcome, usize) {
-        Self::rebuild(window, rows, now, None)
-    }
-
-    /// The same for a site that is watched: whoever was told of the newest row, or of what time has brought since, can
-    /// be told what has changed. Pages that are still open have kept whoever they are of.
-    pub fn restore_watched(
-        window: Seconds,
-        rows: impl IntoIterator<Item = (i64, Vec<u8>)>,
-        now: Timestamp,
         leases: &[Lease],
-    ) -> (Self, Outcome, usize) {
-        Self::rebuild(window, rows, now, Some(leases))
-    }
-
-    fn rebuild(
-        window: Seconds,
-        rows: impl IntoIterator<Item = (i64, Vec<u8>)>,
-        now: Timestamp,
-        leases: Option<&[Lease]>,
     ) -> (Self, Outcome, usize) {
         let mut unreadable = Vec::new();
         let mut batches: Vec<(i64, Batch)> = Vec::new();
@@ -50,32 +35,47 @@ impl Site {
         }
         batches.sort_by_key(|(_, batch)| batch.version);
         let start = batches.first().map_or(now, |(_, batch)| batch.written);
+        // Rows are kept for so long that whoever was online then is known.
+        let recalled = batches.last().map_or(now, |(_, batch)| batch.written).minus(RECALL);
         let mut site = Self::new(window, start);
         for (slot, batch) in batches {
+            let before = site.version;
             // As it went, by the clock of then: what was to be put right since is put right at the end.
             if let Some(reached) = batch.rewound_from {
                 site.move_to(reached);
             }
             site.move_to(batch.written);
+            // All that has changed since the row before is noted as of that one, however time has passed.
+            site.version = before;
+            // Where the clock was put back, later rows may look older.
+            let recall = site.log.is_some() || batch.written >= recalled;
             site.replay(batch);
             site.keep_row(slot);
+            if recall {
+                site.watch();
+                site.note_row();
+            }
         }
         site.rewound_from = None;
-        if leases.is_some() {
-            site.watch();
+        if !unreadable.is_empty() {
+            site.forget_changes();
         }
-        let outcome = site.renew(now, leases.unwrap_or_default());
+        let outcome = site.renew(now, leases);
         site.settle_log();
         // Perhaps a newer release wrote them and will be back: they are kept for as long as they could matter.
         unreadable.iter().for_each(|slot| site.keep_row(*slot));
         (site, outcome, unreadable.len())
     }
 
-    /// Lets go of the rows that nobody needs any more, and names them. The newest stays, as it tells the peak; where
-    /// nobody is online it is written anew with nothing but that.
+    /// Lets go of the rows that nobody needs any more, and names them. Where there are any, a new one tells the peak,
+    /// and as of when nothing is missing.
     pub fn sweep(&mut self) -> (Vec<i64>, Option<Write>) {
         let stale = |(_, until): &(i64, Timestamp), now| *until < now;
-        let last = self.rows.back().is_some_and(|row| stale(row, self.now)).then(|| self.write_row(&[], Vec::new()));
+        let any = self.rows.front().is_some_and(|row| stale(row, self.now));
+        if any {
+            self.bump();
+        }
+        let last = any.then(|| self.write_row(&[], Vec::new()));
         let mut swept = Vec::new();
         while self.rows.len() > 1 && self.rows.front().is_some_and(|row| stale(row, self.now)) {
             swept.extend(self.rows.pop_front().map(|(slot, _)| slot));
@@ -154,9 +154,10 @@ impl Site {
         Write { slot, data }
     }
 
-    /// Until when a row of now is needed: the second that a touch falls into counts whole.
+    /// Until when a row of now is needed: the second that a touch falls into counts whole, and who was online at any
+    /// version that may be asked for has to be known.
     pub(super) fn needed_until(&self) -> Timestamp {
-        self.now.plus(self.window).plus(Seconds(1))
+        self.now.plus(self.window).plus(Seconds(1)).plus(RECALL)
     }
 
     /// Notes a row as written now.
@@ -189,18 +190,20 @@ impl Site {
     }
 
     fn replay(&mut self, batch: Batch) {
-        self.version = self.version.max(batch.version);
+        let version = batch.version;
         self.seq = self.seq.max(batch.seq);
         self.peak = batch.peak.or(self.peak);
         let Batch { gone, places, members, .. } = batch;
         let place = |number: Option<u32>| number.and_then(|number| places.get(number as usize)).cloned();
         for key in gone {
+            self.note(&key);
             let roster = self.roster_mut(key.kind());
             if let Some(member) = roster.find(&key).and_then(|slot| roster.remove(slot)) {
                 self.forget(member);
             }
         }
         for record in members {
+            self.note(&record.key);
             let kind = record.key.kind();
             let roster = self.roster_mut(kind);
             if let Some(member) = roster.find(&record.key).and_then(|slot| roster.remove(slot)) {
@@ -233,6 +236,7 @@ impl Site {
                 self.note_leaving(Leaving { at: at.min(self.now.plus(LEAVE_GRACE)), kind, slot, seq });
             }
         }
+        self.version = self.version.max(version);
     }
 
     /// Lets go of a member without a departure, as another row tells more of them.
