@@ -1,4 +1,4 @@
-// `npm run bench`: builds what ships, and measures it. `npm run bench -- core` or `-- http` measures a part.
+// `npm run bench`: builds what ships, and measures it. `npm run bench -- core`, `-- http` or `-- live` measures a part.
 
 import { build } from "./build.mjs";
 import { run, setUp } from "./setup.mjs";

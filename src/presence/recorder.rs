@@ -6,12 +6,16 @@ use super::id::UserId;
 use super::member::{Kind, MemberKey, Signal, State, Touch};
 use super::site::Report;
 use super::time::{Millis, Seconds, Timestamp};
+use super::watchers::PACE;
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 /// How long a batch with an arrival, a move or a leave is held, so that others can join it.
 pub const HOLD: Millis = Millis(200);
+
+/// How long before those who watch are told next a batch is sent: timers are late at times.
+const LEAD: Millis = Millis(10);
 
 /// How long a batch of nothing but refreshes is held at the most. These are in no hurry: a member is online for
 /// `TOUCH_RESOLUTION` beyond the online window.
@@ -42,8 +46,8 @@ pub struct Recorder {
     turned: Timestamp,
     batch: Vec<(Timestamp, bool, Signal)>,
     due: Option<Timestamp>,
-    drained: Timestamp,
-    watched: bool,
+    /// When to send what those who watch are to be told next; none where nobody watches.
+    next_telling: Option<Timestamp>,
 }
 
 impl Recorder {
@@ -58,8 +62,7 @@ impl Recorder {
             turned: now,
             batch: Vec::new(),
             due: None,
-            drained: now.minus(LAZY_HOLD),
-            watched: false,
+            next_telling: None,
         }
     }
 
@@ -85,19 +88,26 @@ impl Recorder {
         self.schedule(now, if urgent { self.hold(now) } else { self.lazy_hold() })
     }
 
-    /// Whether anybody watches the site: then what comes after some quiet is sent at once, for a request more.
-    pub fn heed_watchers(&mut self, watched: bool) {
-        self.watched = watched;
+    /// Says in what time those who watch are told next, if anybody watches: news is sent just before, or at once where
+    /// they wait for nothing. So it waits for one pace, not for one here and another one there. That was asked at
+    /// `asked`: as long as it took to hear of it, it takes to tell.
+    pub fn heed_watchers(&mut self, asked: Timestamp, now: Timestamp, next: Option<Millis>) {
+        self.next_telling = next.map(|next| {
+            let at = now.plus(next).minus(now.since(asked)).minus(LEAD);
+            // What comes too late for one telling waits for the one after it.
+            if next > Millis(0) && at <= now { at.plus(PACE) } else { at }
+        });
     }
 
     fn hold(&self, now: Timestamp) -> Millis {
-        let quiet = if self.watched { now.since(self.drained) } else { Millis(0) };
-        Millis(HOLD.0.saturating_sub(quiet.0))
+        self.next_telling.map_or(HOLD, |at| at.since(now).min(PACE))
     }
 
     /// The batch, if there is one, with each signal's age; it is due no more.
     pub fn drain(&mut self, now: Timestamp) -> Vec<Report> {
-        (self.due, self.drained) = (None, now);
+        self.due = None;
+        // Until it is known better: those who watch are told of this batch, and then wait for the next one.
+        self.next_telling = self.next_telling.map(|_| now.plus(PACE));
         self.batch.drain(..).map(|(at, _, signal)| Report { age: now.since(at), signal }).collect()
     }
 
@@ -267,16 +277,27 @@ mod tests {
     }
 
     #[test]
-    fn while_somebody_watches_news_after_some_quiet_goes_at_once() {
+    fn while_somebody_watches_news_goes_at_once_or_just_before_they_are_told_next() {
         let mut recorder = recorder();
-        recorder.heed_watchers(true);
+        recorder.heed_watchers(at(-8), at(0), Some(Millis(0)));
         assert_eq!(recorder.take(at(0), on(1, "/a")), Some(Millis(0)));
         recorder.drain(at(0));
-        assert_eq!(recorder.take(at(50), on(2, "/a")), Some(Millis(150)), "and at a pace when there is more");
-        assert_eq!(recorder.take(at(60), on(3, "/a")), None);
-        recorder.drain(at(200));
-        recorder.heed_watchers(false);
-        assert_eq!(recorder.take(at(9000), on(4, "/a")), Some(HOLD));
+        assert_eq!(recorder.take(at(50), on(2, "/a")), Some(Millis(200)), "nothing is known yet");
+        recorder.heed_watchers(at(0), at(60), Some(Millis(190)));
+        assert_eq!(recorder.take(at(100), on(3, "/a")), Some(Millis(80)), "as the way there takes 60 ms");
+        assert_eq!(recorder.take(at(110), on(4, "/a")), None);
+        recorder.drain(at(180));
+        recorder.heed_watchers(at(180), at(200), Some(Millis(5000)));
+        assert_eq!(recorder.take(at(9000), on(5, "/a")), Some(Millis(0)), "nobody waits any more");
+        recorder.drain(at(9000));
+        recorder.heed_watchers(at(9000), at(9010), Some(Millis(15)));
+        assert_eq!(recorder.take(at(9011), on(5, "/b")), Some(Millis(244)), "too late for that one");
+        recorder.drain(at(9012));
+        recorder.heed_watchers(at(9000), at(9010), Some(Millis(5000)));
+        assert_eq!(recorder.take(at(9020), on(6, "/a")), Some(PACE), "no longer than that it may be lost");
+        recorder.drain(at(9270));
+        recorder.heed_watchers(at(9270), at(9280), None);
+        assert_eq!(recorder.take(at(9300), on(7, "/a")), Some(HOLD));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Those who see the same and were told the same are told the same, so what they are told is put into words once.
 
 use super::site::Counts;
-use super::time::{Millis, Seconds, Timestamp};
+use super::time::{Millis, Timestamp};
 use std::collections::HashSet;
 
 /// How far apart two tellings are at the least while there is news; when it was quiet before, news goes out at once.
@@ -76,14 +76,19 @@ impl<V: PartialEq> Watchers<V> {
         }
     }
 
+    /// In what time they may be told something next.
+    pub fn next(&self, now: Timestamp) -> Millis {
+        let pace = Millis(PACE.0.saturating_mul((self.count / AT_FULL_PACE).max(1) as u32));
+        // A clock that was put back makes nobody wait.
+        let since = self.told.filter(|(at, _)| *at <= now).map_or(pace, |(at, _)| now.since(at));
+        Millis(pace.0.saturating_sub(since.0))
+    }
+
     /// How long to wait before they are told of this version; `None` if they know it.
     pub fn due(&self, now: Timestamp, version: u64) -> Option<Millis> {
-        let (at, told) = self.told.unwrap_or((now.minus(Seconds(3600)), 0));
+        let told = self.told.map_or(0, |(_, told)| told);
         let behind = told < version || self.parts().any(|part| part.known.is_none_or(|(known, _)| known < version));
-        let pace = PACE.0.saturating_mul((self.count / AT_FULL_PACE).max(1) as u32);
-        // A clock that was put back makes nobody wait.
-        let since = if now < at { pace } else { now.since(at).0 };
-        (behind && self.count > 0).then(|| Millis(pace.saturating_sub(since)))
+        (behind && self.count > 0).then(|| self.next(now))
     }
 
     /// Has each of them told of this version. `tell` is given what they see, what they know, and who they are; it gives

@@ -17,12 +17,12 @@ use crate::presence::time::{Seconds, Timestamp};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
-    /// Apply these, durably; answered with whether anybody watches.
+    /// Apply these, durably; answered with in what time those who watch are told next, if anybody watches.
     Apply(Vec<Report>),
     /// Answer this, as far as it is for whoever asks, for a site that is called so: an [`Answer`].
     Read(Query, Scope, SiteName),

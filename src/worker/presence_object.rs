@@ -17,9 +17,10 @@ use crate::http::conditions::tag_of;
 use crate::identity::access::Scope;
 use crate::presence::id::UserId;
 use crate::presence::member::{Kind, MemberKey, Signal};
-use crate::presence::recorder::{HOLD, Recorder};
+use crate::presence::recorder::Recorder;
 use crate::presence::site::{Outcome, Report, Site};
 use crate::presence::time::{Millis, Timestamp};
+use crate::presence::watchers::PACE;
 use crate::protocol::call::{Answer, Call, Entry, read_text, write};
 use crate::protocol::query::Query;
 use crate::protocol::{About, answer};
@@ -88,7 +89,7 @@ impl DurableObject for PresenceObject {
             Call::Apply(reports) => {
                 presence.apply(reports)?;
                 presence.store.see_to_sweeping().await;
-                write(&!presence.room.borrow().is_empty())
+                write(&presence.room.borrow().next(clock::now()))
             }
             Call::Read(query, scope, name) => {
                 write(&presence.answer(&query, scope, &About::of(&name, presence.config()?))?)
@@ -161,9 +162,12 @@ impl Presence {
     /// Takes what those who watch say. As in an isolate, what tells nothing new is left out, and what comes at about the
     /// same time is stored as one row. A refresh alone is not stored at all: whoever is connected stays by their lease.
     fn take(&self, signals: Vec<Signal>) {
+        let now = clock::now();
+        let next = self.room.borrow().next(now);
+        self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.heed_watchers(now, now, next));
         for signal in signals {
-            let due = self.recorder.borrow_mut().as_mut().and_then(|recorder| recorder.take(clock::now(), signal));
-            let (Some(hold), Some(this)) = (due.filter(|hold| *hold <= HOLD), self.this.upgrade()) else { continue };
+            let due = self.recorder.borrow_mut().as_mut().and_then(|recorder| recorder.take(now, signal));
+            let (Some(hold), Some(this)) = (due.filter(|hold| *hold <= PACE), self.this.upgrade()) else { continue };
             self.store.wait_until(async move {
                 Delay::from(Duration::from_millis(u64::from(hold.0))).await;
                 // Whatever is done with the site begins with it.
@@ -236,15 +240,15 @@ impl Presence {
 
     /// Tells those who watch what is new, now or when it is time.
     fn tell(&self, site: &mut Site) {
-        let (now, mut room) = (clock::now(), self.room.borrow_mut());
-        if room.is_empty() {
+        let now = clock::now();
+        if self.room.borrow().is_empty() {
             site.unwatch();
             return;
         }
-        match room.due(now, site.version()) {
-            None => {}
+        let due = self.room.borrow().due(now, site.version());
+        match due {
             Some(Millis(0)) => {
-                let left = room.tell(now, site);
+                let left = self.room.borrow_mut().tell(now, site);
                 self.take(left);
             }
             Some(wait) if !self.waiting.get() => {
@@ -258,9 +262,10 @@ impl Presence {
                     }
                 });
             }
-            Some(_) => {}
+            Some(_) | None => {}
         }
-        self.store.wake_by(site.deadline().into_iter().chain(room.next_look()).min(), now);
+        let next_look = self.room.borrow().next_look();
+        self.store.wake_by(site.deadline().into_iter().chain(next_look).min(), now);
     }
 
     fn load(&self) -> Result<Site> {

@@ -1,6 +1,6 @@
 //! Those who watch a site, each by a socket.
 
-use super::sockets::{Sockets, attach, attached};
+use super::sockets::{Sockets, attach, attached, send};
 use crate::http::problem::Problem;
 use crate::http::report::{Seen, Sent};
 use crate::presence::allowance::{Allowance, Verdict};
@@ -15,6 +15,7 @@ use crate::protocol::live::View;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::collections::HashMap;
+use wasm_bindgen::JsValue;
 use worker::Result;
 
 /// A message that is no JSON object that we know.
@@ -229,6 +230,11 @@ impl Room {
         self.seats.values().flat_map(lease).collect()
     }
 
+    /// In what time they are told something next, if anybody is there.
+    pub fn next(&self, now: Timestamp) -> Option<Millis> {
+        (!self.is_empty()).then(|| self.watchers.next(now))
+    }
+
     /// How long to wait before they are told of this version; `None` if they know it.
     pub fn due(&self, now: Timestamp, version: u64) -> Option<Millis> {
         self.watchers.due(now, version)
@@ -246,6 +252,7 @@ impl Room {
                 None => Some(view.state(site)),
             };
             if let Some(text) = text {
+                let message = JsValue::from_str(&text);
                 for (socket, seat) in watchers.iter().filter_map(|id| seats.get(id)) {
                     if socket.buffered_amount() as usize > seat.longest.get() + MAX_UNREAD {
                         slow.push(seat.id);
@@ -253,7 +260,7 @@ impl Room {
                     }
                     seat.longest.set(seat.longest.get().max(text.len()));
                     // One that is dead must not keep the others from hearing it; it will be closed.
-                    let _ = socket.send_with_str(&text);
+                    send(socket, &message);
                 }
             }
             view.counts(site)

@@ -117,10 +117,11 @@ async fn send(site: &SiteName, env: &Env) -> bool {
     }
     let sent = clock::now();
     let call = Call::Apply(batch);
-    let error = match calls::ask::<bool>(env, calls::Object::Presence(site), &call, calls::PATIENCE).await {
-        Ok(watched) => {
+    let error = match calls::ask::<Option<Millis>>(env, calls::Object::Presence(site), &call, calls::PATIENCE).await {
+        Ok(next) => {
             RECORDERS.with_borrow_mut(|recorders| {
-                recorders.get_mut(site).into_iter().for_each(|recorder| recorder.heed_watchers(watched));
+                let recorder = recorders.get_mut(site).into_iter();
+                recorder.for_each(|recorder| recorder.heed_watchers(sent, clock::now(), next));
             });
             answers::forget(site);
             return true;

@@ -32,6 +32,8 @@ extern "C" {
     type Socket;
     #[wasm_bindgen(method, catch, js_name = serializeAttachment)]
     fn attach(this: &Socket, value: &JsValue) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn send(this: &Socket, message: &JsValue) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch, js_name = deserializeAttachment)]
     fn attached(this: &Socket) -> Result<JsValue, JsValue>;
 }
@@ -70,6 +72,11 @@ impl Sockets {
     pub fn answered_at(&self, socket: &web_sys::WebSocket) -> Option<i64> {
         self.0.answered_at(socket).ok().flatten().map(|date| date.get_time() as i64)
     }
+}
+
+/// Sends a text that is the runtime's already: for thousands it is handed over once.
+pub fn send(socket: &web_sys::WebSocket, message: &JsValue) {
+    let _ = socket.unchecked_ref::<Socket>().send(message);
 }
 
 /// Keeps something with a socket, which outlives our memory.

@@ -17,7 +17,7 @@ const PAGES: usize = 4;
 const CONNECTIONS: usize = 32;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(3);
-const SECRET: &str = "a-secret-of-thirty-two-characters";
+pub const SECRET: &str = "a-secret-of-thirty-two-characters";
 const ADMIN: &str = "only-for-the-bench-of-presence";
 
 /// Something to be measured.
@@ -146,11 +146,11 @@ fn requests(of: impl Fn(usize) -> (&'static str, String)) -> Vec<Vec<u8>> {
     (0..VISITORS * PAGES).map(one).collect()
 }
 
-fn id(visitor: usize) -> String {
+pub fn id(visitor: usize) -> String {
     format!("user-{visitor}")
 }
 
-fn token(visitor: usize) -> String {
+pub fn token(visitor: usize) -> String {
     let part = |value: serde_json::Value| Base64UrlUnpadded::encode_string(value.to_string().as_bytes());
     let claims = json!({"sub": id(visitor), "name": "A Visitor", "exp": 4_000_000_000_u32});
     let text = format!("{}.{}", part(json!({"alg": "HS256", "typ": "JWT"})), part(claims));

@@ -18,20 +18,68 @@ pub struct Load {
     pub late: Duration,
 }
 
+/// A connection that is kept.
+pub struct Connection {
+    reader: BufReader<TcpStream>,
+    writer: TcpStream,
+}
+
+impl Connection {
+    /// Opens one.
+    pub fn open(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Self { reader: BufReader::new(stream.try_clone().unwrap()), writer: stream }
+    }
+
+    /// Sends a request, reads the answer to its end, and gives its status.
+    pub fn ask(&mut self, request: &[u8]) -> u16 {
+        self.writer.write_all(request).unwrap();
+        let mut line = String::new();
+        self.reader.read_line(&mut line).unwrap();
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let mut length = (status == 204).then_some(0);
+        loop {
+            line.clear();
+            self.reader.read_line(&mut line).unwrap();
+            if line.trim_end().is_empty() {
+                break;
+            }
+            if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = text.trim().parse().ok();
+            }
+        }
+        match length {
+            Some(length) => self.skip(length),
+            None => loop {
+                line.clear();
+                self.reader.read_line(&mut line).unwrap();
+                let chunk = usize::from_str_radix(line.trim_end(), 16).unwrap_or(0);
+                self.skip(chunk + 2);
+                if chunk == 0 {
+                    break;
+                }
+            },
+        }
+        status
+    }
+
+    fn skip(&mut self, length: usize) {
+        std::io::copy(&mut self.reader.by_ref().take(length as u64), &mut std::io::sink()).unwrap();
+    }
+}
+
 /// Sends requests, in turn, over and over, for some time.
 pub fn run(port: u16, connections: usize, time: Duration, requests: &[Vec<u8>]) -> Load {
     let (next, start) = (AtomicUsize::new(0), Instant::now());
     let one = || {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let (mut reader, mut writer) = (BufReader::new(stream.try_clone().unwrap()), stream);
+        let mut connection = Connection::open(port);
         let (mut taken, mut refused) = (Vec::new(), 0);
         while start.elapsed() < time {
             let request = &requests[next.fetch_add(1, Ordering::Relaxed) % requests.len()];
             let sent = Instant::now();
-            writer.write_all(request).unwrap();
-            match answer(&mut reader) {
+            match connection.ask(request) {
                 200 => taken.push(sent.elapsed()),
                 _ => refused += 1,
             }
@@ -51,39 +99,4 @@ pub fn run(port: u16, connections: usize, time: Duration, requests: &[Vec<u8>]) 
     taken.sort_unstable();
     let at = |part: usize| taken.get(taken.len() * part / 100).copied().unwrap_or_default();
     Load { refused, rate, median: at(50), late: at(99) }
-}
-
-/// Reads an answer to its end, and gives its status.
-fn answer(reader: &mut BufReader<TcpStream>) -> u16 {
-    let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
-    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    let mut length = None;
-    loop {
-        line.clear();
-        reader.read_line(&mut line).unwrap();
-        if line.trim_end().is_empty() {
-            break;
-        }
-        if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = text.trim().parse().ok();
-        }
-    }
-    match length {
-        Some(length) => skip(reader, length),
-        None => loop {
-            line.clear();
-            reader.read_line(&mut line).unwrap();
-            let chunk = usize::from_str_radix(line.trim_end(), 16).unwrap_or(0);
-            skip(reader, chunk + 2);
-            if chunk == 0 {
-                break;
-            }
-        },
-    }
-    status
-}
-
-fn skip(reader: &mut BufReader<TcpStream>, length: usize) {
-    std::io::copy(&mut reader.by_ref().take(length as u64), &mut std::io::sink()).unwrap();
 }

@@ -1,18 +1,25 @@
-//! `npm run bench`: what presence costs, in the core alone and over HTTP. Times differ from machine to machine; what is
+//! `npm run bench`: what presence costs, in the core alone, over HTTP, and for those who watch. Times differ from machine to machine; what is
 //! compared here is measured side by side, in turns, and its ratios hardly differ.
 
 mod core;
 #[allow(dead_code, reason = "the tests use the rest of it")]
+#[path = "../runtime/crowd.rs"]
+mod crowd;
+#[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../runtime/harness.rs"]
 mod harness;
 mod http;
+mod live;
+#[allow(dead_code, reason = "the tests use the rest of it")]
+#[path = "../runtime/live_socket.rs"]
+mod live_socket;
 mod load;
 
 fn main() {
     let parts: Vec<String> = std::env::args().skip(1).collect();
     let wanted = |name: &str| parts.is_empty() || parts.iter().any(|part| part == name);
-    if let Some(part) = parts.iter().find(|part| !["core", "http"].contains(&part.as_str())) {
-        eprintln!("There is no part {part:?}: say `core`, `http`, or nothing for all of them.");
+    if let Some(part) = parts.iter().find(|part| !["core", "http", "live"].contains(&part.as_str())) {
+        eprintln!("There is no part {part:?}: say `core`, `http`, `live`, or nothing for all of them.");
         std::process::exit(2);
     }
     if wanted("core") {
@@ -20,5 +27,8 @@ fn main() {
     }
     if wanted("http") {
         http::run();
+    }
+    if wanted("live") {
+        live::run();
     }
 }
