@@ -12,6 +12,9 @@ pub const NOW: &str = "x-test-now";
 /// The header that names what is to go wrong, from this request on; `none` ends it.
 pub const FAULT: &str = "x-test-fault";
 
+/// What the log says whenever the object that keeps a site's presence is built: at first, and when it wakes from sleep.
+pub const BUILT: &str = "the presence object is built";
+
 thread_local! {
     static TIME: Cell<Option<Timestamp>> = const { Cell::new(None) };
     static FAULT_NOW: RefCell<String> = const { RefCell::new(String::new()) };

@@ -57,6 +57,8 @@ pub struct Presence {
 
 impl DurableObject for PresenceObject {
     fn new(state: State, env: Env) -> Self {
+        #[cfg(feature = "test-hooks")]
+        console_error!("{}", super::hooks::BUILT);
         let setup = super::setup::Setup::of(&env);
         let config = setup.config().cloned().map_err(|problem| format!("{problem:?}"));
         let room = RefCell::new(Room::of(Sockets::of(&state)));

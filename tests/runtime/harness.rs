@@ -201,6 +201,20 @@ impl Server {
         std::fs::read_to_string(self.home.path().join("log")).unwrap()
     }
 
+    /// How often the object that keeps the presence was built: at first, and when it woke from sleep. Known of the build
+    /// with the test hooks alone.
+    pub fn built(&self) -> usize {
+        self.log().matches("the presence object is built").count()
+    }
+
+    /// The memory that it holds, in bytes.
+    #[allow(dead_code, reason = "the bench wants to know")]
+    pub fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim_end_matches("kB").trim().parse::<usize>().unwrap() * 1024
+    }
+
     /// The address of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)

@@ -129,3 +129,42 @@ fn a_connection_keeps_its_visitor_online_between_two_pings_however_short_the_win
     watcher.converge(&server);
     assert_eq!(watcher.told.len(), 2, "nothing has happened: {:?}", watcher.told);
 }
+
+#[test]
+fn an_object_sleeps_while_nobody_comes_or_goes_and_nobody_notices_when_it_wakes() {
+    let server =
+        Setup::hooked().var("PRESENCE_SECRET", "a-secret-of-thirty-two-characters").var("SITE", "club").start();
+    let mut watcher = Watcher::open(&server, "", &[]);
+    let _sally = Watcher::open(&server, &format!("?token={}", token("sally")), &[]);
+    touch(&server, "bob", json!({"path": "/"}));
+    watcher.until(|watcher| watcher.ids() == ["bob", "sally"]);
+    assert_eq!(server.built(), 1);
+    let mut number = 0;
+    while server.built() == 1 {
+        let start = std::time::Instant::now();
+        // Pings are answered in its sleep.
+        while start.elapsed().as_secs() < 12 + number {
+            watcher.socket.send(tungstenite::Message::text("ping")).unwrap();
+            while watcher.socket.read().unwrap().to_text().unwrap() != "pong" {}
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        number += 1;
+        assert!(number < 5, "it never sleeps");
+        touch(&server, "bob", json!({"path": format!("/{number}")}));
+        watcher.until(|watcher| watcher.users["bob"]["location"]["path"] == format!("/{number}"));
+    }
+    assert!(watcher.told[1..].iter().all(|told| told == "diff"), "{:?}", watcher.told);
+    watcher.converge(&server);
+    assert_eq!(server.built(), 2);
+    // It knows whose connection is whose.
+    watcher.say(&json!({"type": "touch", "path": "/awake"}));
+    eventually(json!("/awake"), || {
+        let pages = server.json("/_presence/v1/pages.json");
+        pages["pages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|page| page["path"] == "/awake")
+            .map_or(json!(null), |page| page["path"].clone())
+    });
+}
