@@ -24,6 +24,9 @@ pub const LAZY_HOLD: Millis = Millis(5000);
 /// The most signals in a batch.
 pub const MAX_BATCH: usize = 1000;
 
+/// With so many a batch is held no longer: more may come before it is sent.
+const FULL: usize = MAX_BATCH / 2;
+
 /// The most visitors remembered in each of the two halves of the memory.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -85,7 +88,12 @@ impl Recorder {
             return None;
         }
         self.batch.push((now, urgent, signal));
-        self.schedule(now, if urgent { self.hold(now) } else { self.lazy_hold() })
+        let hold = match urgent {
+            _ if self.batch.len() >= FULL => Millis(0),
+            true => self.hold(now),
+            false => self.lazy_hold(),
+        };
+        self.schedule(now, hold)
     }
 
     /// Says in what time those who watch are told next, if anybody watches: news is sent just before, or at once where
@@ -366,6 +374,14 @@ mod tests {
         recorder.take(at(2), Signal::SignOut(sally));
         recorder.take(at(3), on(1, "/a"));
         assert_eq!(recorder.drain(at(3)).len(), 4);
+    }
+
+    #[test]
+    fn a_batch_that_fills_is_sent_before_anything_has_to_be_shed() {
+        let mut recorder = recorder();
+        let due: Vec<_> = (1..=FULL as u64 + 1).map(|guest| recorder.take(at(0), on(guest, "/a"))).collect();
+        let asked: Vec<_> = due.iter().enumerate().filter_map(|(number, due)| Some((number + 1, (*due)?))).collect();
+        assert_eq!(asked, [(1, HOLD), (FULL, Millis(0))]);
     }
 
     #[test]

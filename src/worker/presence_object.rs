@@ -51,8 +51,8 @@ pub struct Presence {
     room: RefCell<Room>,
     /// What those who watch have said; none where the settings are not sound.
     recorder: RefCell<Option<Recorder>>,
-    /// Whether somebody waits already to tell those who watch.
-    waiting: Cell<bool>,
+    /// Until when somebody waits already to do what is due then.
+    waits_until: Cell<Option<Timestamp>>,
 }
 
 impl DurableObject for PresenceObject {
@@ -71,7 +71,7 @@ impl DurableObject for PresenceObject {
             site: RefCell::default(),
             room,
             recorder: RefCell::new(recorder),
-            waiting: Cell::new(false),
+            waits_until: Cell::new(None),
         });
         Self { presence: AssertUnwindSafe(presence) }
     }
@@ -120,19 +120,19 @@ impl DurableObject for PresenceObject {
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
         let text = if let WebSocketIncomingMessage::String(text) = message { text } else { String::new() };
         let said = self.presence.room.borrow_mut().hear(socket.as_ref(), &text, clock::now());
-        self.presence.take(said);
+        self.presence.hear(said);
         Ok(())
     }
 
     async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
         let said = self.presence.room.borrow_mut().part(socket.as_ref(), clock::now());
-        self.presence.take(said);
+        self.presence.hear(said);
         Ok(())
     }
 
     async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
         let said = self.presence.room.borrow_mut().part(socket.as_ref(), clock::now());
-        self.presence.take(said);
+        self.presence.hear(said);
         Ok(())
     }
 }
@@ -161,22 +161,46 @@ impl Presence {
         Ok(())
     }
 
-    /// Takes what those who watch say. As in an isolate, what tells nothing new is left out, and what comes at about the
-    /// same time is stored as one row. A refresh alone is not stored at all: whoever is connected stays by their lease.
-    fn take(&self, signals: Vec<Signal>) {
+    /// Takes what somebody who watches says, and stores it now or when it is time.
+    fn hear(&self, signals: Vec<Signal>) {
+        match self.take(signals) {
+            Some(Millis(0)) => self.work(),
+            Some(hold) => self.work_in(hold),
+            None => {}
+        }
+    }
+
+    /// Takes what those who watch say, and says in what time it has to be stored. As in an isolate, what tells nothing
+    /// new is left out, and what comes at about the same time is stored as one row. A refresh alone is not stored at
+    /// all: whoever is connected stays by their lease.
+    fn take(&self, signals: Vec<Signal>) -> Option<Millis> {
         let now = clock::now();
         let next = self.room.borrow().next(now);
-        self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.heed_watchers(now, now, next));
-        for signal in signals {
-            let due = self.recorder.borrow_mut().as_mut().and_then(|recorder| recorder.take(now, signal));
-            let (Some(hold), Some(this)) = (due.filter(|hold| *hold <= PACE), self.this.upgrade()) else { continue };
-            self.store.wait_until(async move {
-                Delay::from(Duration::from_millis(u64::from(hold.0))).await;
-                // Whatever is done with the site begins with it.
-                if let Err(error) = this.with_site(|_, _| Ok(())) {
-                    console_error!("what was said was not stored: {error}");
-                }
-            });
+        let mut recorder = self.recorder.borrow_mut();
+        let recorder = recorder.as_mut()?;
+        recorder.heed_watchers(now, now, next);
+        let due = signals.into_iter().filter_map(|signal| recorder.take(now, signal));
+        due.filter(|hold| *hold <= PACE).min()
+    }
+
+    /// Does in some time whatever is due then, unless that is seen to already.
+    fn work_in(&self, wait: Millis) {
+        let at = clock::now().plus(wait);
+        let Some(this) = self.this.upgrade().filter(|_| self.waits_until.get().is_none_or(|before| at < before)) else {
+            return;
+        };
+        self.waits_until.set(Some(at));
+        self.store.wait_until(async move {
+            Delay::from(Duration::from_millis(u64::from(wait.0))).await;
+            this.waits_until.set(None);
+            this.work();
+        });
+    }
+
+    /// Does what is due: whatever is done with the site begins with what was said, and ends with what there is to tell.
+    fn work(&self) {
+        if let Err(error) = self.with_site(|_, _| Ok(())) {
+            console_error!("what was due was not done: {error}");
         }
     }
 
@@ -251,20 +275,10 @@ impl Presence {
         match due {
             Some(Millis(0)) => {
                 let left = self.room.borrow_mut().tell(now, site);
-                self.take(left);
+                self.take(left).into_iter().for_each(|hold| self.work_in(hold));
             }
-            Some(wait) if !self.waiting.get() => {
-                let Some(this) = self.this.upgrade() else { return };
-                self.waiting.set(true);
-                self.store.wait_until(async move {
-                    Delay::from(Duration::from_millis(u64::from(wait.0))).await;
-                    this.waiting.set(false);
-                    if let Err(error) = this.with_site(|_, _| Ok(())) {
-                        console_error!("those who watch were not told: {error}");
-                    }
-                });
-            }
-            Some(_) | None => {}
+            Some(wait) => self.work_in(wait),
+            None => {}
         }
         let next_look = self.room.borrow().next_look();
         self.store.wake_by(site.deadline().into_iter().chain(next_look).min(), now);

@@ -1,7 +1,7 @@
 //! What it takes to keep those who watch up to date: the shipped Worker on the real runtime, with real connections, all
 //! of them read by one thread beside it. What that thread adds is in the figures.
 
-use crate::crowd::Crowd;
+use crate::crowd::{Crowd, most_watchers};
 use crate::harness::{FIREFOX, Server, Setup};
 use crate::http::{SECRET, id, token};
 use crate::load::Connection;
@@ -11,32 +11,44 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const ALL: &str = "?limit=1000";
+pub const ALL: &str = "?limit=1000";
+/// How far apart joins are: when it is quiet, and when it is not.
+pub const SELDOM: Duration = Duration::from_millis(500);
+const OFTEN: Duration = Duration::from_millis(10);
 /// So many connections bring those who join.
 const SENDERS: usize = 8;
 
 /// Prints it.
 pub fn run() {
-    println!("\njoin to visible, by a touch over HTTP, at every watcher");
-    println!(
-        "{:>8} {:>8} {:>8} {:>8} {:>8} {:>10} {:>20} {:>14}",
-        "watchers", "joins/s", "ms", "99% ms", "most ms", "joins", "bytes/join/watcher", "beyond member"
-    );
-    for (watchers, every, joins) in [(1, 500, 30), (100, 500, 30), (1, 10, 1000), (100, 10, 1000), (2000, 10, 1000)] {
-        visible(watchers, Duration::from_millis(every), joins);
+    assert!(most_watchers() >= 2000, "allow more open files: see `ulimit -Hn`");
+    println!("\njoin to visible: from a touch over HTTP until a watcher knows, for every join at every watcher");
+    heading();
+    for (watchers, every) in [(1, SELDOM)] {
+        let server = server();
+        let mut crowd = Crowd::new();
+        crowd.open(&server, watchers, ALL);
+        visible(&server, &mut crowd, every, if every == OFTEN { 1000 } else { 30 });
     }
+    messages();
 }
 
-fn server() -> Server {
+/// The heads of what [`visible`] prints.
+pub fn heading() {
+    println!(
+        "{:>8} {:>8} {:>9} {:>8} {:>8} {:>19} {:>14}",
+        "watchers", "joins/s", "median ms", "99% ms", "most ms", "bytes/join/watcher", "beyond member"
+    );
+}
+
+/// The shipped Worker.
+pub fn server() -> Server {
     Setup::new().var("SITE", "bench").var("PRESENCE_SECRET", SECRET).start()
 }
 
 /// Has users join, one each time, and measures when each watcher knows.
-fn visible(watchers: usize, every: Duration, joins: usize) {
-    let server = server();
-    let mut crowd = Crowd::new();
-    crowd.open(&server, watchers, ALL);
-    settle(&mut crowd);
+pub fn visible(server: &Server, crowd: &mut Crowd, every: Duration, joins: usize) {
+    let watchers = crowd.len();
+    settle(crowd);
     let sent = Mutex::new(HashMap::new());
     let over = AtomicBool::new(false);
     let (mut taken, mut bytes, mut members) = (Vec::new(), 0, 0);
@@ -61,7 +73,7 @@ fn visible(watchers: usize, every: Duration, joins: usize) {
     taken.sort_unstable();
     let at = |part: usize| taken[(taken.len() * part / 100).min(taken.len() - 1)].as_secs_f64() * 1000.0;
     println!(
-        "{watchers:>8} {:>8.0} {:>8.0} {:>8.0} {:>8.0} {joins:>10} {:>20.0} {:>14.0}",
+        "{watchers:>8} {:>8.0} {:>9.0} {:>8.0} {:>8.0} {:>19.0} {:>14.0}",
         1.0 / every.as_secs_f64(),
         at(50),
         at(99),
@@ -71,8 +83,34 @@ fn visible(watchers: usize, every: Duration, joins: usize) {
     );
 }
 
+/// Has everybody say as much at once as they may, and measures until all of it is known.
+fn messages() {
+    const SPEAKERS: usize = 2000;
+    const EACH: usize = 20;
+    let server = server();
+    let mut crowd = Crowd::of_many();
+    crowd.open(&server, 1, "?view=count&path=/last");
+    crowd.open(&server, SPEAKERS, "?view=count");
+    settle(&mut crowd);
+    let start = Instant::now();
+    for number in 1..=EACH {
+        let path = if number == EACH { "last".to_owned() } else { number.to_string() };
+        crowd.say(|tab| format!(r#"{{"type":"touch","tab":"{tab}","path":"/{path}"}}"#));
+        crowd.hear(Duration::ZERO);
+    }
+    while crowd.views().next().is_some_and(|view| view.counts["total"] != SPEAKERS + 1) {
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", crowd.views().next());
+        crowd.hear(Duration::from_millis(50));
+    }
+    let messages = (SPEAKERS + 1) * EACH;
+    println!(
+        "\n{:.0} touches a second are taken from {SPEAKERS} sockets at once",
+        messages as f64 / start.elapsed().as_secs_f64()
+    );
+}
+
 /// Hears what there is to hear of those who have come to watch.
-fn settle(crowd: &mut Crowd) {
+pub fn settle(crowd: &mut Crowd) {
     let mut last = Instant::now();
     while last.elapsed() < Duration::from_secs(1) {
         if !crowd.hear(Duration::from_millis(50)).is_empty() {
@@ -85,19 +123,19 @@ fn settle(crowd: &mut Crowd) {
 fn join(port: u16, every: Duration, joins: usize, sent: &Mutex<HashMap<String, Instant>>) {
     let start = Instant::now();
     let one = |first: usize| {
-        let mut connection = Connection::open(port);
         for number in (first..joins).step_by(SENDERS) {
             let request = touch(number);
             thread::sleep((every * number as u32).saturating_sub(start.elapsed()));
             sent.lock().unwrap().insert(id(number), Instant::now());
-            assert_eq!(connection.ask(&request), 204);
+            // One that is kept would be closed meanwhile where joins are far apart.
+            assert_eq!(Connection::open(port).ask(&request), 204);
         }
     };
     thread::scope(|scope| (0..SENDERS).for_each(|first| drop(scope.spawn(move || one(first)))));
 }
 
 /// The touch of a user who has not been here before.
-fn touch(number: usize) -> Vec<u8> {
+pub fn touch(number: usize) -> Vec<u8> {
     let body = r#"{"path":"/forum/topic/42","title":"A topic of the forum"}"#;
     format!(
         "POST /_presence/v1/touch HTTP/1.1\r\nhost: bench\r\nuser-agent: {FIREFOX}\r\ncf-connecting-ip: 10.0.0.1\r\n\

@@ -9,6 +9,7 @@ mod crowd;
 #[path = "../runtime/harness.rs"]
 mod harness;
 mod http;
+mod idle;
 mod live;
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../runtime/live_socket.rs"]
@@ -18,8 +19,8 @@ mod load;
 fn main() {
     let parts: Vec<String> = std::env::args().skip(1).collect();
     let wanted = |name: &str| parts.is_empty() || parts.iter().any(|part| part == name);
-    if let Some(part) = parts.iter().find(|part| !["core", "http", "live"].contains(&part.as_str())) {
-        eprintln!("There is no part {part:?}: say `core`, `http`, `live`, or nothing for all of them.");
+    if let Some(part) = parts.iter().find(|part| !["core", "http", "live", "idle"].contains(&part.as_str())) {
+        eprintln!("There is no part {part:?}: say `core`, `http`, `live`, `idle`, or nothing for all of them.");
         std::process::exit(2);
     }
     if wanted("core") {
@@ -30,5 +31,8 @@ fn main() {
     }
     if wanted("live") {
         live::run();
+    }
+    if wanted("idle") {
+        idle::run();
     }
 }

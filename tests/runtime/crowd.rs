@@ -4,6 +4,7 @@
 use crate::harness::*;
 use crate::live_socket::{connect, shown};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
@@ -12,7 +13,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tungstenite::{Error, Message, Utf8Bytes, WebSocket};
 
-/// So many have one address, and so are one visitor.
+/// So many connections one visitor has at the most.
 const OF_ONE: usize = 30;
 /// So many open their connections at once.
 const AT_ONCE: usize = 16;
@@ -68,18 +69,33 @@ struct Watching {
     closed: Option<(u16, String)>,
 }
 
+/// How many may watch a server that is started after this: it has two files open for each of them. As many are allowed
+/// from now on as the machine lets us allow.
+pub fn most_watchers() -> usize {
+    let allowed = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: allowed.maximum, ..allowed }).unwrap();
+    allowed.maximum.map_or(usize::MAX, |files| (files as usize).saturating_sub(500) / 2)
+}
+
 /// Everybody.
 pub struct Crowd {
     watching: Vec<Watching>,
     views: Views,
     /// How often somebody was told everything.
     pub states: usize,
+    /// So many have one address, and so are one visitor.
+    of_one: usize,
 }
 
 impl Crowd {
     pub fn new() -> Self {
         let views = Views { views: Vec::new(), by_version: HashMap::new(), steps: HashMap::new() };
-        Self { watching: Vec::new(), views, states: 0 }
+        Self { watching: Vec::new(), views, states: 0, of_one: OF_ONE }
+    }
+
+    /// The same, of visitors who have one connection each.
+    pub fn of_many() -> Self {
+        Self { of_one: 1, ..Self::new() }
     }
 
     pub fn len(&self) -> usize {
@@ -90,7 +106,7 @@ impl Crowd {
     pub fn open(&mut self, server: &Server, count: usize, query: &str) {
         let first = self.len();
         let address = |number: usize| {
-            let visitor = number / OF_ONE;
+            let visitor = number / self.of_one;
             format!("10.{}.{}.{}", 100 + visitor / 62_500, visitor / 250 % 250, visitor % 250)
         };
         self.views.views.push(View { query: Rc::from(query), ..View::default() });

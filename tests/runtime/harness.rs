@@ -37,6 +37,7 @@ const OBJECTS: [(&str, &str, &str); 3] = [
 #[derive(Clone)]
 pub struct Setup {
     build: Build,
+    objects: Vec<(&'static str, &'static str, &'static str)>,
     vars: BTreeMap<String, String>,
     outbound: Option<u16>,
     socket: Option<Arc<TcpListener>>,
@@ -45,7 +46,7 @@ pub struct Setup {
 impl Setup {
     /// The shipped build with nothing configured.
     pub fn new() -> Self {
-        Self { build: Build::Shipped, vars: BTreeMap::new(), outbound: None, socket: None }
+        Self { build: Build::Shipped, objects: OBJECTS.to_vec(), vars: BTreeMap::new(), outbound: None, socket: None }
     }
 
     /// The build with the test hooks.
@@ -56,7 +57,14 @@ impl Setup {
     /// Another Worker, from a script under the project's root.
     #[allow(dead_code, reason = "the bench compares with some")]
     pub fn script(path: &'static str) -> Self {
-        Self { build: Build::Script(path), ..Self::new() }
+        Self { build: Build::Script(path), objects: Vec::new(), ..Self::new() }
+    }
+
+    /// With objects of a class, by the name of their binding.
+    #[allow(dead_code, reason = "the bench compares with some")]
+    pub fn object(mut self, binding: &'static str, class: &'static str) -> Self {
+        self.objects.push((binding, class, binding));
+        self
     }
 
     /// With a variable.
@@ -96,10 +104,10 @@ impl Setup {
         let mut objects = String::new();
         if !matches!(self.build, Build::Script(_)) {
             modules += r#", (name = "./index_bg.wasm", wasm = embed "index_bg.wasm")"#;
-            for (binding, class, key) in OBJECTS {
-                objects += &format!("(className = {class:?}, uniqueKey = {key:?}, enableSql = true), ");
-                bindings.push(format!("(name = {binding:?}, durableObjectNamespace = {class:?})"));
-            }
+        }
+        for (binding, class, key) in &self.objects {
+            objects += &format!("(className = {class:?}, uniqueKey = {key:?}, enableSql = true), ");
+            bindings.push(format!("(name = {binding:?}, durableObjectNamespace = {class:?})"));
         }
         let bindings = bindings.join(", ");
         let (outbound, service) = match self.outbound {

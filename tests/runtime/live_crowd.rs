@@ -78,6 +78,7 @@ fn while_things_happen<T>(server: &RwLock<Server>, work: impl FnOnce() -> T) -> 
 
 #[test]
 fn two_thousand_watchers_each_know_the_truth_while_a_hundred_things_happen_a_second() {
+    assert!(most_watchers() >= 2000, "allow more open files: see `ulimit -Hn`");
     let server = RwLock::new(setup().start());
     let asked = || server.read().unwrap();
     let mut crowd = Crowd::new();
