@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use whos_online::presence::id::{GuestKey, Name, PagePath, TabId, Topic, UserId};
 use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
 use whos_online::presence::site::changes::{MAX_CHANGES, RECALL};
-use whos_online::presence::site::{Filter, Lease, Outcome, Report, Site, View};
+use whos_online::presence::site::{Counts, Filter, Lease, Outcome, Report, Site, Tally, View};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 
 const WINDOW: Seconds = Seconds(300);
@@ -67,6 +67,20 @@ impl Watcher {
     }
 }
 
+fn filters() -> impl Iterator<Item = Filter<'static>> {
+    let all = [None, Some("/0"), Some("/1")].into_iter();
+    let all = all.flat_map(|path| [None, Some("user:0"), Some("user:1")].map(|topic| (path, topic)));
+    all.flat_map(|(path, topic)| [false, true].map(|invisible| Filter { path, topic, invisible }))
+}
+
+/// How many a filter lets through, one by one.
+fn counted(site: &Site, filter: &Filter<'_>) -> Counts {
+    let listed = |kind, invisible| site.list(kind, &Filter { invisible, ..filter.clone() }, None, usize::MAX).0.len();
+    let users = listed(Kind::User, filter.invisible);
+    let guests = listed(Kind::Guest, false) + listed(Kind::User, true) - users;
+    Counts { total: users + guests, users, guests, bots: listed(Kind::Bot, false) }
+}
+
 fn watchers() -> Vec<Watcher> {
     let all = Filter::default();
     let filters = [
@@ -121,6 +135,8 @@ fn signal() -> impl Strategy<Value = Signal> {
     );
     let touch = touch.prop_map(|(key, was, profile, place, tab, away)| {
         let was = was.filter(|was| *was != key);
+        // Nothing is known of guests.
+        let profile = profile.filter(|_| key.kind() == Kind::User);
         let state = if away { State::Away } else { State::Online };
         Signal::Touch(Touch { key, was, profile, said: None, place, tab, state })
     });
@@ -205,6 +221,10 @@ proptest! {
         let (mut watched, mut watchers) = (Watched::new(), watchers());
         for step in &steps {
             watched.take(step);
+            let tally = Tally::of(&watched.site);
+            for filter in filters() {
+                prop_assert_eq!(tally.counts(&filter), counted(&watched.site, &filter), "{:?}", filter);
+            }
             if let Step::Tell(which) = step {
                 let told = watchers.iter_mut().enumerate().filter(|(number, _)| which >> number & 1 == 1);
                 for (number, watcher) in told {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use whos_online::presence::id::{GuestKey, Name, PagePath, TabId, Title, UserId};
 use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
 use whos_online::presence::site::changes::RECALL;
-use whos_online::presence::site::{Filter, LEAVE_GRACE, Outcome, Report, Site};
+use whos_online::presence::site::{Filter, LEAVE_GRACE, Outcome, Report, Site, Tally};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 
 const WINDOW: Seconds = Seconds(300);
@@ -258,7 +258,7 @@ fn an_invisible_user_counts_as_a_guest_and_is_named_nowhere() {
         assert_eq!(kept.site.user(&UserId::parse("sally").unwrap(), false), None);
     }
     let everybody = Filter { invisible: true, ..Filter::default() };
-    assert_eq!(kept.site.counts_of(&everybody).users, 1, "but to those who may see it");
+    assert_eq!(Tally::of(&kept.site).counts(&everybody).users, 1, "but to those who may see it");
     assert_eq!(kept.site.list(Kind::User, &everybody, None, 9).0.len(), 1);
     kept.advance(at(301));
     assert_eq!(kept.site.counts().total, 0);

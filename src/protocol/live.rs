@@ -4,7 +4,7 @@ use super::{Member, member};
 use crate::identity::access::{Scope, Subject};
 use crate::presence::id::{PagePath, Topic};
 use crate::presence::member::Kind;
-use crate::presence::site::{self, Counts, Filter, Site};
+use crate::presence::site::{self, Counts, Filter, Tally};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
 
@@ -64,27 +64,27 @@ impl Watch {
 
 impl View {
     /// How many there are to be seen.
-    pub fn counts(&self, site: &Site) -> Counts {
-        site.counts_of(&self.filter())
+    pub fn counts(&self, tally: &Tally<'_>) -> Counts {
+        tally.counts(&self.filter())
     }
 
     /// Everything.
-    pub fn state(&self, site: &Site) -> String {
-        let filter = self.filter();
+    pub fn state(&self, tally: &Tally<'_>) -> String {
+        let (site, filter) = (tally.site, self.filter());
         let users = self.watch.names.then(|| {
             let (views, _) = site.list(Kind::User, &filter, None, self.watch.limit);
             views.iter().map(|view| member(view, self.scope)).collect()
         });
-        write(&Message::State { version: site.version(), counts: site.counts_of(&filter), users })
+        write(&Message::State { version: site.version(), counts: tally.counts(&filter), users })
     }
 
     /// What has changed for somebody who was told of `version` with these counts; `None` if nothing has. Where it is
     /// not known which counts those were, they are told in any case.
-    pub fn since<'a>(&'a self, site: &'a Site, version: u64, counts: Option<Counts>) -> Option<String> {
-        let filter = self.filter();
-        let now = site.counts_of(&filter);
+    pub fn since<'a>(&self, tally: &Tally<'a>, version: u64, counts: Option<Counts>) -> Option<String> {
+        let (site, filter) = (tally.site, self.filter());
+        let now = tally.counts(&filter);
         let Some(changes) = site.changes(version, &filter, self.scope.locations) else {
-            return Some(self.state(site));
+            return Some(self.state(tally));
         };
         if (changes.is_empty() || !self.watch.names) && counts == Some(now) {
             return None;
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::presence::id::{Name, UserId};
     use crate::presence::member::{MemberKey, Place, Profile, Signal, State, Touch};
-    use crate::presence::site::Report;
+    use crate::presence::site::{Report, Site};
     use crate::presence::time::{Millis, Seconds, Timestamp};
 
     const NOW: i64 = 1_795_203_180_250;
@@ -166,13 +166,13 @@ mod tests {
         site.watch();
         site.apply(Timestamp::from_millis(NOW), vec![touch("sally", "/forum/42"), touch("bob", "/")]);
         let (version, counts) = (site.version(), site.counts());
-        let mut messages = vec![view(true, true).state(&site), view(false, true).state(&site)];
+        let mut messages = vec![view(true, true).state(&Tally::of(&site)), view(false, true).state(&Tally::of(&site))];
         let gone = Report { age: Millis(0), signal: Signal::SignOut(UserId::parse("bob").unwrap()) };
         site.apply(Timestamp::from_millis(NOW + 9), vec![touch("sally", "/radio"), gone, touch("zoe", "/")]);
         for view in [view(true, true), view(true, false), view(false, true)] {
-            messages.extend(view.since(&site, version, Some(counts)));
+            messages.extend(view.since(&Tally::of(&site), version, Some(counts)));
         }
-        messages.extend(view(true, true).since(&site, 1, Some(counts)));
+        messages.extend(view(true, true).since(&Tally::of(&site), 1, Some(counts)));
         assert_eq!(messages.join("\n") + "\n", include_str!("../../tests/golden/live.jsonl"));
     }
 
@@ -182,7 +182,7 @@ mod tests {
         site.watch();
         let (version, counts) = (site.version(), site.counts());
         site.apply(Timestamp::from_millis(NOW), vec![touch("sally", "/")]);
-        let told = view(true, true).since(&site, version, Some(counts)).unwrap();
+        let told = view(true, true).since(&Tally::of(&site), version, Some(counts)).unwrap();
         let (_, rest) = told.split_once(r#""joins":["#).unwrap();
         let member = rest.strip_suffix("]}").unwrap();
         assert!(told.len() - member.len() <= 120, "{told}");

@@ -15,7 +15,7 @@ use crate::identity::access::Scope;
 use crate::presence::id::{SiteName, Topic, UserId};
 use crate::presence::member::{Departure, Kind, MemberKey, Place, Profile, State, Viewed};
 use crate::presence::record::Peak;
-use crate::presence::site::{Counts, Filter, Order, Site, View};
+use crate::presence::site::{Counts, Filter, Order, Site, Tally, View};
 use crate::presence::time::{Seconds, Timestamp};
 use query::Query;
 use serde::Serialize;
@@ -142,7 +142,7 @@ pub fn answer(query: &Query, scope: Scope, site: &Site, about: &About<'_>, kept:
             serde_json::to_vec(&online(site, about, &filter, scope, *kind, *after, *limit))
         }
         Query::Counts => serde_json::to_vec(&CountBody {
-            counts: site.counts_of(&Filter { invisible: scope.invisible, ..Filter::default() }),
+            counts: Tally::of(site).counts(&Filter { invisible: scope.invisible, ..Filter::default() }),
             as_of: site.now().to_rfc3339(),
             online_timeout: about.online_timeout.0,
         }),
@@ -187,7 +187,7 @@ fn online<'a>(
         as_of: site.now().to_rfc3339(),
         version: site.version(),
         online_timeout: about.online_timeout.0,
-        counts: site.counts_of(filter),
+        counts: Tally::of(site).counts(filter),
         peak: peak(site.peak()),
         users: members.iter().map(|view| member(view, scope)).collect(),
         next_cursor: next.map(write_cursor),

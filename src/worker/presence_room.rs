@@ -7,7 +7,7 @@ use crate::presence::allowance::{Allowance, Verdict};
 use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{MemberKey, Signal};
 use crate::presence::pulse;
-use crate::presence::site::{Lease, Report, Site};
+use crate::presence::site::{Lease, Report, Site, Tally};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::presence::watchers::{WatcherId, Watchers};
 use crate::protocol::call::{Entry, Watcher, read, write};
@@ -114,12 +114,13 @@ impl Room {
         self.last += 1;
         held.push(self.last);
         self.look_at = self.look_at.or(Some(now.plus(pulse::SILENCE)));
-        let told = since.and_then(|version| view.since(site, version, None)).unwrap_or_else(|| view.state(site));
+        let tally = Tally::of(site);
+        let told = since.and_then(|version| view.since(&tally, version, None)).unwrap_or_else(|| view.state(&tally));
         server.send_with_str(&told)?;
         let longest = Cell::new(told.len());
         let seat = Seat { id: self.last, view, who, good_until, tabs: vec![tab], heard: now, longest };
         attach(&server, &write(&seat));
-        self.watchers.add(seat.id, seat.view.clone(), Some((site.version(), seat.view.counts(site))));
+        self.watchers.add(seat.id, seat.view.clone(), Some((site.version(), seat.view.counts(&tally))));
         self.seats.insert(seat.id, (server, seat));
         Ok(client)
     }
@@ -244,12 +245,12 @@ impl Room {
     /// for them: what that means is given back.
     pub fn tell(&mut self, now: Timestamp, site: &Site) -> Vec<Signal> {
         self.dismiss_expired(now);
-        let (seats, mut slow) = (&self.seats, Vec::new());
+        let (seats, tally, mut slow) = (&self.seats, Tally::of(site), Vec::new());
         self.watchers.tell(now, site.version(), |view, known, watchers| {
             let (version, counts) = known.unzip();
             let text = match version.or(site.restarted_at()) {
-                Some(version) => view.since(site, version, counts),
-                None => Some(view.state(site)),
+                Some(version) => view.since(&tally, version, counts),
+                None => Some(view.state(&tally)),
             };
             if let Some(text) = text {
                 let message = JsValue::from_str(&text);
@@ -263,7 +264,7 @@ impl Room {
                     send(socket, &message);
                 }
             }
-            view.counts(site)
+            view.counts(&tally)
         });
         slow.into_iter().flat_map(|id| self.show_out(id, TOO_SLOW, "too much is unread", now)).collect()
     }

@@ -23,7 +23,7 @@ pub fn run() {
     assert!(most_watchers() >= 2000, "allow more open files: see `ulimit -Hn`");
     println!("\njoin to visible: from a touch over HTTP until a watcher knows, for every join at every watcher");
     heading();
-    for (watchers, every) in [(1, SELDOM)] {
+    for (watchers, every) in [(1, SELDOM), (100, SELDOM), (1, OFTEN), (100, OFTEN), (2000, OFTEN)] {
         let server = server();
         let mut crowd = Crowd::new();
         crowd.open(&server, watchers, ALL);

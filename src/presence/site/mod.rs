@@ -9,6 +9,7 @@ mod hiding;
 mod passing;
 mod signals;
 mod stored;
+mod tally;
 mod topics;
 
 use crate::presence::id::{TabId, UserId};
@@ -21,6 +22,7 @@ use crate::presence::roster::{Member, Roster};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
+pub use tally::Tally;
 
 /// How long a visitor whose last page was closed is kept, as they may be opening the next one: a page that is
 /// navigated away from reports its leave before the next one reports its touch.
@@ -180,9 +182,7 @@ impl Site {
 
     /// How many are online.
     pub fn counts(&self) -> Counts {
-        let users = self.users.len().saturating_sub(self.invisible);
-        let guests = self.guests.len() + self.invisible;
-        Counts { total: users + guests, users, guests, bots: self.bots.len() }
+        Tally::of(self).counts(&Filter::default())
     }
 
     /// How many users are counted as guests.
@@ -251,23 +251,6 @@ impl Site {
         self.places.pages(limit)
     }
 
-    /// Counts of those whom a filter lets through. Costs as much as there are members, where it keeps anybody out.
-    pub fn counts_of(&self, filter: &Filter<'_>) -> Counts {
-        let mut counts = self.counts();
-        let mut invisible = self.invisible;
-        if filter.path.is_some() || filter.topic.is_some() {
-            let matching = |roster: &Roster| roster.iter().filter(|member| self.matches(member, filter)).count();
-            invisible = self.users.iter().filter(|member| member.invisible() && self.matches(member, filter)).count();
-            let (users, guests) = (matching(&self.users) - invisible, matching(&self.guests) + invisible);
-            counts = Counts { total: users + guests, users, guests, bots: matching(&self.bots) };
-        }
-        if filter.invisible {
-            counts.users += invisible;
-            counts.guests -= invisible;
-        }
-        counts
-    }
-
     fn visible(&self, member: &Member, filter: &Filter<'_>) -> bool {
         (filter.invisible || !member.invisible()) && self.matches(member, filter)
     }
@@ -289,6 +272,11 @@ impl Site {
             place: member.place.and_then(|id| self.places.get(id)),
             tabs: changes::tabs(member),
         }
+    }
+
+    /// Everybody, in no order.
+    fn members(&self) -> impl Iterator<Item = &Member> {
+        [&self.users, &self.guests, &self.bots].into_iter().flat_map(Roster::iter)
     }
 
     fn roster(&self, kind: Kind) -> &Roster {
