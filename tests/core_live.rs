@@ -351,6 +351,33 @@ fn who_was_told_of_a_leave_that_no_row_tells_hears_of_the_next() {
     assert!(changes.leaves.contains(&&user(2)), "{changes:?}");
 }
 
+#[test]
+fn an_open_page_keeps_its_user_whatever_their_other_pages_do() {
+    let mut site = Site::new(Seconds(330), at(0));
+    let key = MemberKey::User(user(1));
+    let told = |tab, path: &str| {
+        let place = Some(Place { path: PagePath::parse(path).unwrap(), title: None, topic: None });
+        let (was, profile, said, tab, state) = (None, None, None, Some(TabId(tab)), State::Online);
+        Signal::Touch(Touch { key: key.clone(), was, profile, said, place, tab, state })
+    };
+    let report = |signal| vec![Report { age: Millis(0), signal }];
+    site.apply(at(0), report(told(1, "/desktop")));
+    for second in 1..2000 {
+        let now = at(second * 1000);
+        site.go_on(now, || vec![Lease { key: key.clone(), tab: TabId(1), at: now.minus(Seconds(30)) }]);
+        match second % 700 {
+            // The phone is touched again and again, so nobody is ever about to go; then its page is closed.
+            (1..=600) if second % 50 == 0 => drop(site.apply(now, report(told(2, "/phone")))),
+            601 => drop(site.apply(now, report(Signal::Leave { key: key.clone(), tab: Some(TabId(2)) }))),
+            _ => {}
+        }
+        let (users, _) = site.list(Kind::User, &Filter::default(), None, 1);
+        let place = users.first().map(|user| user.place.unwrap().path.as_str());
+        let expected = if (50..=600).contains(&(second % 700)) { "/phone" } else { "/desktop" };
+        assert_eq!(place, Some(expected), "after {second} seconds");
+    }
+}
+
 proptest! {
     /// Whoever was seen, or whose open page was, within the window is online, and nobody else: whenever somebody looks.
     #[test]
@@ -373,7 +400,9 @@ proptest! {
                 let lease = Lease { key, tab: TabId(1), at: at((now - ago).max(0)) };
                 site.renew(at(now), &[lease]);
                 // Whoever had gone by then stays away, though nobody had looked.
-                *last = last.map(|last: i64| last.max((now - ago).max(0)));
+                // What was known of late is left as it is.
+                let stale = |last: &i64| *last <= now - 330 * 250;
+                *last = last.map(|last: i64| if stale(&last) { last.max((now - ago).max(0)) } else { last });
             } else {
                 site.advance(at(now));
             }

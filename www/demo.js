@@ -42,16 +42,24 @@ async function refresh() {
 }
 
 let timer;
+let last = 0;
 async function poll() {
   clearTimeout(timer);
   if (document.hidden) return;
+  last = Date.now();
   await refresh().catch(() => {}); // what is shown stays; the next round tries again
   clearTimeout(timer);
   timer = setTimeout(poll, every);
 }
 
+// The widget has news: the rest of the page follows, but not four times a second.
+function soon() {
+  clearTimeout(timer);
+  timer = setTimeout(poll, Math.max(0, last + 1000 - Date.now()));
+}
+
 document.addEventListener("visibilitychange", poll);
-document.addEventListener("presence", poll); // the widget has news: the rest of the page follows
+document.addEventListener("presence", soon);
 poll();
 
 find("copy").addEventListener("click", async () => {

@@ -72,28 +72,38 @@ impl Recorder {
     /// Takes a signal, and says how long from now the batch has to be sent, if somebody must see to that who was not
     /// asked before.
     pub fn take(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
-        let urgent = match &signal {
-            Signal::Touch(touch) => self.consider(now, touch)?,
-            Signal::Leave { key, .. } => {
-                self.forget(key);
-                true
-            }
-            Signal::SignOut(user) => {
-                self.forget(&MemberKey::User(user.clone()));
-                true
-            }
-        };
+        let news = self.admit(now, &signal)?;
+        self.add(now, signal, news)
+    }
+
+    /// The same where a refresh needs not be sent.
+    pub fn take_news(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
+        let news = self.admit(now, &signal)?;
+        if news { self.add(now, signal, news) } else { None }
+    }
+
+    /// Whether a signal is worth sending, and if so whether it is news.
+    fn admit(&mut self, now: Timestamp, signal: &Signal) -> Option<bool> {
+        match signal {
+            Signal::Touch(touch) => return self.consider(now, touch),
+            Signal::Leave { key, .. } => self.forget(key),
+            Signal::SignOut(user) => self.forget(&MemberKey::User(user.clone())),
+        }
+        Some(true)
+    }
+
+    fn add(&mut self, now: Timestamp, signal: Signal, urgent: bool) -> Option<Millis> {
         if self.batch.len() >= MAX_BATCH && !self.make_room(urgent) {
             self.shed(&signal);
             return None;
         }
         self.batch.push((now, urgent, signal));
-        let hold = match urgent {
-            _ if self.batch.len() >= FULL => Millis(0),
-            true => self.hold(now),
-            false => self.lazy_hold(),
-        };
-        self.schedule(now, hold)
+        if self.batch.len().is_multiple_of(FULL) {
+            // Whoever was to send it may be late because so much comes.
+            self.due = Some(now);
+            return Some(Millis(0));
+        }
+        self.schedule(now, if urgent { self.hold(now) } else { self.lazy_hold() })
     }
 
     /// Says in what time those who watch are told next, if anybody watches: news is sent just before, or at once where
@@ -203,7 +213,8 @@ impl Recorder {
         Millis(LAZY_HOLD.0.min(self.resolution.0 * 500)).max(HOLD)
     }
 
-    fn forget(&mut self, key: &MemberKey) {
+    /// Forgets what was known of somebody who has left: when they come back, wherever that is, it is news.
+    pub fn forget(&mut self, key: &MemberKey) {
         let key = self.recent.hasher().hash_one(key);
         self.recent.remove(&key);
         self.older.remove(&key);
@@ -379,9 +390,32 @@ mod tests {
     #[test]
     fn a_batch_that_fills_is_sent_before_anything_has_to_be_shed() {
         let mut recorder = recorder();
-        let due: Vec<_> = (1..=FULL as u64 + 1).map(|guest| recorder.take(at(0), on(guest, "/a"))).collect();
-        let asked: Vec<_> = due.iter().enumerate().filter_map(|(number, due)| Some((number + 1, (*due)?))).collect();
+        let mut asked = Vec::new();
+        for number in 1..=FULL + 1 {
+            // The timer of the first is late.
+            let now = at(if number == 1 { 0 } else { 500 });
+            asked.extend(recorder.take(now, on(number as u64, "/a")).map(|hold| (number, hold)));
+        }
         assert_eq!(asked, [(1, HOLD), (FULL, Millis(0))]);
+    }
+
+    #[test]
+    fn where_a_refresh_needs_not_be_sent_none_delays_what_comes_after_it() {
+        let mut recorder = recorder();
+        assert_eq!(recorder.take_news(at(0), on(1, "/a")), Some(HOLD));
+        recorder.drain(at(200));
+        assert_eq!(recorder.take_news(at(40_000), on(1, "/a")), None, "a refresh");
+        assert!(!recorder.is_waiting());
+        assert_eq!(recorder.take_news(at(45_000), on(1, "/b")), Some(HOLD));
+    }
+
+    #[test]
+    fn who_has_left_is_news_when_they_are_back() {
+        let mut recorder = recorder();
+        recorder.take(at(0), on(1, "/a"));
+        recorder.drain(at(200));
+        recorder.forget(&MemberKey::Guest(GuestKey(1)));
+        assert_eq!(recorder.take(at(1000), on(1, "/a")), Some(HOLD));
     }
 
     #[test]

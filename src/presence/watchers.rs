@@ -4,7 +4,8 @@
 
 use super::site::Counts;
 use super::time::{Millis, Timestamp};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 /// How far apart two tellings are at the least while there is news; when it was quiet before, news goes out at once.
 pub const PACE: Millis = Millis(250);
@@ -17,18 +18,13 @@ pub type WatcherId = u64;
 
 /// Everybody who watches; `V` is what somebody sees.
 pub struct Watchers<V> {
-    groups: Vec<Group<V>>,
+    groups: HashMap<V, Vec<Part>>,
     gone: HashSet<WatcherId>,
     count: usize,
     told: Option<(Timestamp, u64)>,
 }
 
-struct Group<V> {
-    view: V,
-    parts: Vec<Part>,
-}
-
-/// Those of a group who know the same.
+/// Those who see the same and know the same.
 struct Part {
     known: Option<(u64, Counts)>,
     watchers: Vec<WatcherId>,
@@ -36,11 +32,11 @@ struct Part {
 
 impl<V> Default for Watchers<V> {
     fn default() -> Self {
-        Self { groups: Vec::new(), gone: HashSet::new(), count: 0, told: None }
+        Self { groups: HashMap::new(), gone: HashSet::new(), count: 0, told: None }
     }
 }
 
-impl<V: PartialEq> Watchers<V> {
+impl<V: Eq + Hash> Watchers<V> {
     /// How many they are.
     pub fn len(&self) -> usize {
         self.count
@@ -55,17 +51,10 @@ impl<V: PartialEq> Watchers<V> {
     /// before a sleep.
     pub fn add(&mut self, id: WatcherId, view: V, known: Option<(u64, Counts)>) {
         self.count += 1;
-        let index = match self.groups.iter().position(|group| group.view == view) {
-            Some(index) => index,
-            None => {
-                self.groups.push(Group { view, parts: Vec::new() });
-                self.groups.len() - 1
-            }
-        };
-        let Some(group) = self.groups.get_mut(index) else { return };
-        match group.parts.iter_mut().find(|part| part.known == known) {
+        let parts = self.groups.entry(view).or_default();
+        match parts.iter_mut().find(|part| part.known == known) {
             Some(part) => part.watchers.push(id),
-            None => group.parts.push(Part { known, watchers: vec![id] }),
+            None => parts.push(Part { known, watchers: vec![id] }),
         }
     }
 
@@ -100,29 +89,30 @@ impl<V: PartialEq> Watchers<V> {
         mut tell: impl FnMut(&V, Option<(u64, Counts)>, &[WatcherId]) -> Counts,
     ) {
         self.told = Some((now, version));
-        for group in &mut self.groups {
+        let Self { groups, gone, .. } = self;
+        groups.retain(|view, parts| {
             let mut merged: Vec<Part> = Vec::with_capacity(1);
-            for mut part in group.parts.drain(..) {
-                part.watchers.retain(|id| !self.gone.contains(id));
+            for mut part in parts.drain(..) {
+                part.watchers.retain(|id| !gone.contains(id));
                 if part.watchers.is_empty() {
                     continue;
                 }
                 if part.known.is_none_or(|(known, _)| known != version) {
-                    part.known = Some((version, tell(&group.view, part.known, &part.watchers)));
+                    part.known = Some((version, tell(view, part.known, &part.watchers)));
                 }
                 match merged.iter_mut().find(|other| other.known == part.known) {
                     Some(other) => other.watchers.append(&mut part.watchers),
                     None => merged.push(part),
                 }
             }
-            group.parts = merged;
-        }
-        self.groups.retain(|group| !group.parts.is_empty());
+            *parts = merged;
+            !parts.is_empty()
+        });
         self.gone.clear();
     }
 
     fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.groups.iter().flat_map(|group| &group.parts)
+        self.groups.values().flatten()
     }
 }
 
@@ -140,6 +130,7 @@ mod tests {
             told.push((*view, known.unwrap().0, ids.to_vec()));
             Counts { total: version as usize, ..Counts::default() }
         });
+        told.sort();
         told
     }
 

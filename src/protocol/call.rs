@@ -41,8 +41,8 @@ pub struct Entry {
     pub since: Option<u64>,
     /// Who they are.
     pub who: Watcher,
-    /// Until when that is known to be so, if they are a user.
-    pub good_until: Option<Timestamp>,
+    /// Until when that is known to be so.
+    pub good_until: Timestamp,
     /// The tab that it is; by that it can be told when it has been closed.
     pub tab: TabId,
     /// What their coming means.
@@ -52,12 +52,8 @@ pub struct Entry {
 /// Who watches, for as long as they do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watcher {
-    /// Who they are until then.
+    /// Who they are. A guest has another key each day, and comes to watch again as that one.
     pub key: MemberKey,
-    /// A midnight.
-    pub until: Timestamp,
-    /// Who they are from then on: a guest has another key each day.
-    pub then: MemberKey,
     /// How they are shown.
     pub profile: Option<Profile>,
     /// When that was said.
@@ -65,18 +61,12 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Who they are at a time.
-    pub fn key_at(&self, at: Timestamp) -> MemberKey {
-        if at < self.until { self.key.clone() } else { self.then.clone() }
-    }
-
     /// What it means that they say so.
-    pub fn touch(&self, seen: Seen, now: Timestamp) -> Signal {
-        let was = (now >= self.until && self.then != self.key).then(|| self.key.clone());
+    pub fn touch(&self, seen: Seen) -> Signal {
         let Seen { place, tab, state } = seen;
         Signal::Touch(Touch {
-            key: self.key_at(now),
-            was,
+            key: self.key.clone(),
+            was: None,
             profile: self.profile.clone(),
             said: self.said,
             place,

@@ -12,13 +12,12 @@ use crate::identity::Known;
 use crate::identity::access::Standing;
 use crate::identity::visit::Visitor;
 use crate::presence::id::{SiteName, TabId};
-use crate::presence::member::State;
-use crate::presence::time::{Seconds, Timestamp};
+use crate::presence::member::{MemberKey, State};
+use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::protocol::call::{Entry, Watcher};
 use crate::protocol::live::View;
 use worker::{Env, console_error};
 
-const DAY: Seconds = Seconds(86_400);
 /// For how long somebody watches by a login that was looked up: then it is to be looked up again.
 const RECHECK: Seconds = Seconds(3600);
 
@@ -31,7 +30,7 @@ pub async fn open(live: Live, asked: &Asked, config: &Config, env: &Env) -> Resu
     let asked = asked.with_token(live.token.clone());
     // A client that was cut off says by itself what it heard last.
     let heard = asked.get("last-event-id").and_then(|id| id.parse().ok());
-    let live = Live { since: live.since.or(heard), ..live };
+    let live = Live { since: heard.or(live.since), ..live };
     let site = asked.site(config)?;
     // A page elsewhere could else watch with its reader's cookies.
     let caller = Caller::of(&asked, &asked.host, &config.allowed_origins)?;
@@ -70,28 +69,23 @@ async fn entry(live: Live, asked: &Asked, site: &SiteName, config: &Config, env:
         None => TabId(random()?),
     };
     let signals = visitor.touch(Seen { place: None, tab: Some(tab), state: State::Online });
-    let until = Timestamp::from_millis((now.day() + 1) * 86_400_000);
-    let who = match &known {
+    let (who, good_until) = match &known {
         Some(known) => {
             let user = known.user();
-            let key = crate::presence::member::MemberKey::User(user.id.clone());
-            Watcher {
-                key: key.clone(),
-                until,
-                then: key,
-                profile: user.profile.clone(),
-                said: known.said().or(Some(now)),
+            let key = MemberKey::User(user.id.clone());
+            let who = Watcher { key, profile: user.profile.clone(), said: known.said().or(Some(now)) };
+            match known {
+                Known::Signed(claims) => (who, claims.until),
+                Known::LoggedIn { .. } => (who, now.plus(RECHECK)),
             }
         }
         None => {
-            let key = asker.stranger(keys, now);
-            Watcher { key, until, then: asker.stranger(keys, now.plus(DAY)), profile: None, said: None }
+            let midnight = Timestamp::from_millis((now.day() + 1) * 86_400_000);
+            // Within half a window after midnight who they were is still known; and not all of them at once.
+            let later = Millis(random()? % window.0.saturating_mul(500).max(1));
+            (Watcher { key: asker.stranger(keys, now), profile: None, said: None }, midnight.plus(later))
         }
     };
-    let good_until = known.as_ref().map(|known| match known {
-        Known::Signed(claims) => claims.until,
-        Known::LoggedIn { .. } => now.plus(RECHECK),
-    });
     Ok(Entry { view, good_until, since: live.since, who, tab, signals })
 }
 

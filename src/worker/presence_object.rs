@@ -20,7 +20,6 @@ use crate::presence::member::{Kind, MemberKey, Signal};
 use crate::presence::recorder::Recorder;
 use crate::presence::site::{Outcome, Report, Site};
 use crate::presence::time::{Millis, Timestamp};
-use crate::presence::watchers::PACE;
 use crate::protocol::call::{Answer, Call, Entry, read_text, write};
 use crate::protocol::query::Query;
 use crate::protocol::{About, answer};
@@ -125,13 +124,13 @@ impl DurableObject for PresenceObject {
     }
 
     async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
-        let said = self.presence.room.borrow_mut().part(socket.as_ref(), clock::now());
+        let said = self.presence.room.borrow_mut().part(socket.as_ref());
         self.presence.hear(said);
         Ok(())
     }
 
     async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
-        let said = self.presence.room.borrow_mut().part(socket.as_ref(), clock::now());
+        let said = self.presence.room.borrow_mut().part(socket.as_ref());
         self.presence.hear(said);
         Ok(())
     }
@@ -149,6 +148,7 @@ impl Presence {
             let connected = signed_out(&report.signal).is_some_and(|user| self.room.borrow().holds(user));
             report.age = if connected { Millis(0) } else { report.age };
         }
+        self.heed_leaves(&reports);
         let out: Vec<_> = reports.iter().filter_map(|report| signed_out(&report.signal).cloned()).collect();
         let signed_in: Vec<_> = reports.iter().filter_map(|report| signed_in(&report.signal).cloned()).collect();
         self.with_site(|presence, site| presence.keep(site.apply(clock::now(), reports)))?;
@@ -179,8 +179,7 @@ impl Presence {
         let mut recorder = self.recorder.borrow_mut();
         let recorder = recorder.as_mut()?;
         recorder.heed_watchers(now, now, next);
-        let due = signals.into_iter().filter_map(|signal| recorder.take(now, signal));
-        due.filter(|hold| *hold <= PACE).min()
+        signals.into_iter().filter_map(|signal| recorder.take_news(now, signal)).min()
     }
 
     /// Does in some time whatever is due then, unless that is seen to already.
@@ -223,6 +222,9 @@ impl Presence {
     }
 
     fn enter(&self, entry: Entry) -> Result<Response> {
+        if let Some(client) = self.room.borrow().refuse(&entry)? {
+            return Response::from_websocket(client.into());
+        }
         let reports = entry.signals.iter().map(|signal| Report { age: Millis(0), signal: signal.clone() }).collect();
         // Whoever is here already hears of it before, as what the newcomer is told is newer than that.
         self.apply(reports)?;
@@ -244,9 +246,12 @@ impl Presence {
             }
             None => self.load()?,
         };
-        let silent = self.room.borrow_mut().part_from_silent(clock::now());
+        let now = clock::now();
+        self.room.borrow_mut().dismiss_expired(now);
+        let silent = self.room.borrow_mut().part_from_silent(now);
         if !silent.is_empty() {
-            self.keep(site.apply(clock::now(), silent))?;
+            self.heed_leaves(&silent);
+            self.keep(site.apply(now, silent))?;
         }
         self.apply_taken(&mut site)?;
         #[cfg(feature = "test-hooks")]
@@ -257,11 +262,20 @@ impl Presence {
         Ok(done)
     }
 
-    /// Brings the site to the present. Only where somebody would go otherwise it matters which pages are open.
+    /// Brings the site to the present.
     fn advance(&self, site: &mut Site) -> Outcome {
-        let (now, room) = (clock::now(), self.room.borrow());
-        let due = !room.is_empty() && site.deadline().is_some_and(|deadline| deadline <= now);
-        if due { site.renew(now, &room.leases(site.window(), now)) } else { site.advance(now) }
+        let (now, window) = (clock::now(), site.window());
+        site.go_on(now, || self.room.borrow().leases(window, now))
+    }
+
+    /// Whoever comes back after this is news, should it be to the same page.
+    fn heed_leaves(&self, reports: &[Report]) {
+        let mut recorder = self.recorder.borrow_mut();
+        for report in reports {
+            if let (Signal::Leave { key, .. }, Some(recorder)) = (&report.signal, recorder.as_mut()) {
+                recorder.forget(key);
+            }
+        }
     }
 
     /// Tells those who watch what is new, now or when it is time.
@@ -280,8 +294,8 @@ impl Presence {
             Some(wait) => self.work_in(wait),
             None => {}
         }
-        let next_look = self.room.borrow().next_look();
-        self.store.wake_by(site.deadline().into_iter().chain(next_look).min(), now);
+        let deadline = self.room.borrow().deadline();
+        self.store.wake_by(site.deadline().into_iter().chain(deadline).min(), now);
     }
 
     fn load(&self) -> Result<Site> {

@@ -48,8 +48,8 @@ struct Seat {
     id: WatcherId,
     view: View,
     who: Watcher,
-    /// Until when they are let see that.
-    good_until: Option<Timestamp>,
+    /// Until when they are who they are, and let see that.
+    good_until: Timestamp,
     /// The socket's own, and those that it has told of.
     tabs: Vec<TabId>,
     heard: Timestamp,
@@ -70,6 +70,8 @@ pub struct Room {
     last: WatcherId,
     /// When to look next who has fallen silent.
     look_at: Option<Timestamp>,
+    /// When somebody has to show again who they are.
+    expires_at: Option<Timestamp>,
 }
 
 impl Room {
@@ -78,6 +80,7 @@ impl Room {
     pub fn of(sockets: Sockets) -> Self {
         let (mut watchers, mut seats, mut last) = (Watchers::default(), HashMap::new(), 0);
         let mut held: HashMap<MemberKey, Vec<WatcherId>> = HashMap::new();
+        let mut expires_at = None;
         for socket in sockets.open() {
             let Some(seat) = attached(&socket).and_then(|data| read::<Seat>(&data).ok()) else {
                 let _ = socket.close();
@@ -86,9 +89,10 @@ impl Room {
             last = last.max(seat.id);
             watchers.add(seat.id, seat.view.clone(), None);
             held.entry(seat.who.key.clone()).or_default().push(seat.id);
+            expires_at = earliest(expires_at, seat.good_until);
             seats.insert(seat.id, (socket, seat));
         }
-        Self { sockets, watchers, seats, held, allowances: HashMap::new(), last, look_at: None }
+        Self { sockets, watchers, seats, held, allowances: HashMap::new(), last, look_at: None, expires_at }
     }
 
     /// Whether nobody is in it.
@@ -96,31 +100,36 @@ impl Room {
         self.watchers.is_empty()
     }
 
+    /// Refuses somebody for whom there is no room: they are let in to be told why, as a page is not told why a socket was
+    /// never opened.
+    pub fn refuse(&self, entry: &Entry) -> Result<Option<web_sys::WebSocket>> {
+        let held = self.held.get(&entry.who.key).map_or(0, Vec::len);
+        let (code, why) = match (held >= MAX_OF_ONE, self.seats.len() >= MAX_SOCKETS) {
+            (true, _) => (TOO_MANY, "too many connections"),
+            (_, true) => (FULL, "no room for more: try again later"),
+            _ => return Ok(None),
+        };
+        let (server, client) = self.sockets.accept()?;
+        server.close_with_code_and_reason(code, why)?;
+        Ok(Some(client))
+    }
+
     /// Lets somebody in, and tells them how things are. Their end of the socket is given back.
     pub fn enter(&mut self, entry: Entry, site: &Site, now: Timestamp) -> Result<web_sys::WebSocket> {
         let (server, client) = self.sockets.accept()?;
         let Entry { view, since, who, good_until, tab, .. } = entry;
-        let held = self.held.entry(who.key.clone()).or_default();
-        let refusal = match (held.len() >= MAX_OF_ONE, self.seats.len() >= MAX_SOCKETS) {
-            (true, _) => Some((TOO_MANY, "too many connections")),
-            (_, true) => Some((FULL, "no room for more: try again later")),
-            _ => None,
-        };
-        if let Some((code, why)) = refusal {
-            // Told by the socket itself, as a page is not told why a socket was never opened.
-            server.close_with_code_and_reason(code, why)?;
-            return Ok(client);
-        }
-        self.last += 1;
-        held.push(self.last);
-        self.look_at = self.look_at.or(Some(now.plus(pulse::SILENCE)));
         let tally = Tally::of(site);
         let told = since.and_then(|version| view.since(&tally, version, None)).unwrap_or_else(|| view.state(&tally));
+        let counts = view.counts(&tally);
         server.send_with_str(&told)?;
+        self.last += 1;
+        self.held.entry(who.key.clone()).or_default().push(self.last);
+        self.look_at = self.look_at.or(Some(now.plus(pulse::SILENCE)));
+        self.expires_at = earliest(self.expires_at, good_until);
         let longest = Cell::new(told.len());
         let seat = Seat { id: self.last, view, who, good_until, tabs: vec![tab], heard: now, longest };
         attach(&server, &write(&seat));
-        self.watchers.add(seat.id, seat.view.clone(), Some((site.version(), seat.view.counts(&tally))));
+        self.watchers.add(seat.id, seat.view.clone(), Some((site.version(), counts)));
         self.seats.insert(seat.id, (server, seat));
         Ok(client)
     }
@@ -134,7 +143,7 @@ impl Room {
             Verdict::Taken => {}
             Verdict::Dropped => return Vec::new(),
             Verdict::Enough => {
-                return self.show_out(id, TOO_MANY, "too many messages", now);
+                return self.show_out(id, TOO_MANY, "too many messages");
             }
         }
         if text == "ping" {
@@ -148,22 +157,22 @@ impl Room {
                     seat.tabs.push(tab);
                     attach(socket, &write(seat));
                 }
-                vec![seat.who.touch(Seen { tab: Some(tab), ..seen }, now)]
+                vec![seat.who.touch(Seen { tab: Some(tab), ..seen })]
             }
             Ok(Sent::Leave(tab)) => {
                 let tab = tab.or(seat.tabs.first().copied());
                 seat.tabs.retain(|known| Some(*known) != tab);
                 attach(socket, &write(seat));
-                vec![Signal::Leave { key: seat.who.key_at(now), tab }]
+                vec![Signal::Leave { key: seat.who.key.clone(), tab }]
             }
-            Err(problem) => self.show_out(id, UNREADABLE, &reason(&problem), now),
+            Err(problem) => self.show_out(id, UNREADABLE, &reason(&problem)),
         }
     }
 
     /// Somebody's socket was closed: their pages are, as far as it spoke for them.
-    pub fn part(&mut self, socket: &web_sys::WebSocket, now: Timestamp) -> Vec<Signal> {
+    pub fn part(&mut self, socket: &web_sys::WebSocket) -> Vec<Signal> {
         match self.seat_of(socket) {
-            Some((id, true)) => self.part_from(id, now),
+            Some((id, true)) => self.part_from(id),
             _ => Vec::new(),
         }
     }
@@ -175,36 +184,48 @@ impl Room {
 
     /// Shows a user out who is one no more. They may come again as whoever they are now.
     pub fn dismiss(&mut self, user: &UserId) {
-        self.sign_out(|seat| matches!(&seat.who.key, MemberKey::User(known) if known == user), "signed out");
+        self.sign_out(&MemberKey::User(user.clone()), "signed out");
     }
 
     /// The same for a guest who is a user now: else their other pages would go on as another visitor.
     pub fn dismiss_guest(&mut self, guest: &MemberKey) {
-        self.sign_out(|seat| [&seat.who.key, &seat.who.then].contains(&guest), "signed in");
+        self.sign_out(guest, "signed in");
     }
 
-    /// Shows out who has to show again who they are: a token has come to its end, a session perhaps too.
-    fn dismiss_expired(&mut self, now: Timestamp) {
-        self.sign_out(|seat| seat.good_until.is_some_and(|until| until <= now), "sign in again");
+    /// Shows out who has to show again who they are: a token has come to its end, a session perhaps too, or a guest's day.
+    pub fn dismiss_expired(&mut self, now: Timestamp) {
+        if self.expires_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let over = |(_, seat): &&(web_sys::WebSocket, Seat)| seat.good_until <= now;
+        let over: Vec<_> = self.seats.values().filter(over).map(|(_, seat)| seat.id).collect();
+        over.into_iter().for_each(|id| self.send_away(id, "sign in again"));
+        self.expires_at = self.seats.values().map(|(_, seat)| seat.good_until).min();
     }
 
-    fn sign_out(&mut self, whom: impl Fn(&Seat) -> bool, why: &str) {
-        let all: Vec<_> = self.seats.values().filter(|(_, seat)| whom(seat)).map(|(_, seat)| seat.id).collect();
-        for id in all {
-            if let Some((socket, _)) = self.take_out(id) {
-                let _ = socket.close_with_code_and_reason(SIGNED_OUT, why);
-            }
+    fn sign_out(&mut self, who: &MemberKey, why: &str) {
+        for id in self.held.get(who).cloned().unwrap_or_default() {
+            self.send_away(id, why);
         }
     }
 
-    /// When it has to be looked who has fallen silent; where somebody is alone there is nobody to know.
-    pub fn next_look(&self) -> Option<Timestamp> {
-        self.look_at.filter(|_| self.seats.len() > 1)
+    fn send_away(&mut self, id: WatcherId, why: &str) {
+        if let Some((socket, _)) = self.take_out(id) {
+            let _ = socket.close_with_code_and_reason(SIGNED_OUT, why);
+        }
+    }
+
+    /// When there is something to see to: somebody has to show again who they are, or may have fallen silent. Where
+    /// somebody is alone there is nobody to know.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.look_at.into_iter().chain(self.expires_at).min().filter(|_| self.seats.len() > 1)
     }
 
     /// Parts from those who have fallen silent, if it is time to look: they have left when they were last heard.
     pub fn part_from_silent(&mut self, now: Timestamp) -> Vec<Report> {
-        if self.seats.len() < 2 || self.look_at.is_some_and(|at| now < at) {
+        // A clock that was put back makes nobody wait.
+        let early = self.look_at.is_some_and(|at| now < at && at <= now.plus(pulse::SILENCE).plus(pulse::SILENCE));
+        if self.seats.len() < 2 || early {
             return Vec::new();
         }
         let heard: Vec<_> =
@@ -215,7 +236,7 @@ impl Room {
         let mut left = Vec::new();
         for (id, heard) in dead {
             let age = now.since(heard);
-            let signals = self.show_out(id, SILENT, "no ping for a minute", heard);
+            let signals = self.show_out(id, SILENT, "no ping for a minute");
             left.extend(signals.into_iter().map(|signal| Report { age, signal }));
         }
         left
@@ -225,7 +246,7 @@ impl Room {
     pub fn leases(&self, window: Seconds, now: Timestamp) -> Vec<Lease> {
         let lease = |(socket, seat): &(web_sys::WebSocket, Seat)| {
             let at = pulse::open_at(self.heard(socket, seat, now), window, now);
-            let key = seat.who.key_at(at);
+            let key = &seat.who.key;
             seat.tabs.iter().map(|tab| Lease { key: key.clone(), tab: *tab, at }).collect::<Vec<_>>()
         };
         self.seats.values().flat_map(lease).collect()
@@ -244,11 +265,12 @@ impl Room {
     /// Tells them what is new. Who does not read what they were told is shown out, rather than more and more of it kept
     /// for them: what that means is given back.
     pub fn tell(&mut self, now: Timestamp, site: &Site) -> Vec<Signal> {
-        self.dismiss_expired(now);
         let (seats, tally, mut slow) = (&self.seats, Tally::of(site), Vec::new());
         self.watchers.tell(now, site.version(), |view, known, watchers| {
             let (version, counts) = known.unzip();
             let text = match version.or(site.restarted_at()) {
+                // As when the object went to sleep.
+                Some(slept) if version.is_none() && slept == site.version() => None,
                 Some(version) => view.since(&tally, version, counts),
                 None => Some(view.state(&tally)),
             };
@@ -266,7 +288,7 @@ impl Room {
             }
             view.counts(&tally)
         });
-        slow.into_iter().flat_map(|id| self.show_out(id, TOO_SLOW, "too much is unread", now)).collect()
+        slow.into_iter().flat_map(|id| self.show_out(id, TOO_SLOW, "too much is unread")).collect()
     }
 
     /// When somebody was last heard.
@@ -275,22 +297,21 @@ impl Room {
         answered.map_or(seat.heard, |answered| answered.max(seat.heard)).min(now)
     }
 
-    /// Closes somebody's socket, and says what that means: their pages are closed as of then.
-    fn show_out(&mut self, id: WatcherId, code: u16, why: &str, at: Timestamp) -> Vec<Signal> {
+    /// Closes somebody's socket, and says what that means: their pages are closed.
+    fn show_out(&mut self, id: WatcherId, code: u16, why: &str) -> Vec<Signal> {
         if let Some((socket, _)) = self.seats.get(&id) {
             let _ = socket.close_with_code_and_reason(code, why);
         }
-        self.part_from(id, at)
+        self.part_from(id)
     }
 
-    fn part_from(&mut self, id: WatcherId, at: Timestamp) -> Vec<Signal> {
+    fn part_from(&mut self, id: WatcherId) -> Vec<Signal> {
         let Some((_, seat)) = self.take_out(id) else { return Vec::new() };
-        let key = seat.who.key_at(at);
         let others = self.held.get(&seat.who.key).into_iter().flatten().filter_map(|id| self.seats.get(id));
         let open: Vec<_> = others.flat_map(|(_, other)| &other.tabs).collect();
         // A page may have several connections, or a new one before the old one's end is noticed.
         let closed = seat.tabs.iter().filter(|tab| !open.contains(tab));
-        closed.map(|tab| Signal::Leave { key: key.clone(), tab: Some(*tab) }).collect()
+        closed.map(|tab| Signal::Leave { key: seat.who.key.clone(), tab: Some(*tab) }).collect()
     }
 
     fn take_out(&mut self, id: WatcherId) -> Option<(web_sys::WebSocket, Seat)> {
@@ -319,4 +340,8 @@ fn reason(problem: &Problem) -> String {
     let text = problem.detail();
     let end = (0..=123).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
     text.get(..end).unwrap_or(&text).to_owned()
+}
+
+fn earliest(known: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
+    Some(known.map_or(other, |known| known.min(other)))
 }

@@ -148,6 +148,8 @@ pub struct Site {
     hiding: Vec<(UserId, Option<Timestamp>)>,
     /// How far the clock had come when it was put back since the last row: rows must tell, or a restart would not know.
     rewound_from: Option<Timestamp>,
+    /// When it was last seen to which pages are open.
+    renewed: Timestamp,
     /// While anybody watches.
     log: Option<changes::Log>,
 }
@@ -176,6 +178,7 @@ impl Site {
             shown: HashMap::new(),
             hiding: Vec::new(),
             rewound_from: None,
+            renewed: now,
             log: None,
         }
     }

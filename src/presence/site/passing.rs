@@ -23,21 +23,31 @@ impl Site {
         rosters.filter_map(Roster::next_to_go).chain(leaver).min()
     }
 
+    /// Moves on to `now`, and now and then sees to which pages are still open: so often that none is taken for closed.
+    pub fn go_on(&mut self, now: Timestamp, open: impl FnOnce() -> Vec<Lease>) -> Outcome {
+        let due = now < self.renewed || now.since(self.renewed) >= self.fresh_for();
+        if due { self.renew(now, &open()) } else { self.advance(now) }
+    }
+
     /// Moves on to `now`, past which these pages are still open, each as of when that was last known: whoever they are
-    /// of stays, and nobody comes back.
+    /// of stays, and nobody comes back. What is known of a page of late is left as it is, or all of them would be stored
+    /// anew each time.
     pub fn renew(&mut self, now: Timestamp, leases: &[Lease]) -> Outcome {
+        self.renewed = now;
         if now < self.now {
             return self.advance(now);
         }
         self.now = now;
-        let mut changed = Vec::with_capacity(leases.len());
+        let stale = now.minus(self.fresh_for());
+        let mut changed = Vec::new();
         for lease in leases {
             let roster = self.roster_mut(lease.key.kind());
             let Some(slot) = roster.find(&lease.key) else { continue };
             let Some(member) = roster.get_mut(slot) else { continue };
-            let Some(tab) = member.tabs.iter_mut().find(|tab| tab.id == lease.tab && tab.at < lease.at) else {
+            let Some(tab) = member.tabs.iter_mut().find(|tab| tab.id == lease.tab) else { continue };
+            if tab.at > stale || tab.at >= lease.at {
                 continue;
-            };
+            }
             tab.at = lease.at;
             member.last_seen = member.last_seen.max(lease.at);
             changed.push(lease.key.clone());
@@ -53,6 +63,11 @@ impl Site {
             self.bump();
         }
         self.outcome(changed, Vec::new())
+    }
+
+    /// With this and as much again until it is looked next, half of the window is still left.
+    fn fresh_for(&self) -> Millis {
+        Millis(self.window.0.saturating_mul(250))
     }
 
     pub(super) fn move_to(&mut self, now: Timestamp) {
