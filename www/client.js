@@ -10,13 +10,13 @@ const { locks } = navigator; // none in an insecure context: there every tab lea
 const PING = 25; // seconds; the service ends a connection from which nothing came for 60
 const PATIENCE = 10; // for an answer
 const ASLEEP = 300; // hidden for so long, a page is one that nobody uses
+const IDLE = 300; // unless a page says otherwise
 
 const feeds = new Map(); // what this page wants to know, by query
 const tabs = new Map(); // what each tab says; the leader hears all of them
 const lines = new Map(); // the leader's connections, by query
 let awake, leads, channel, released, letGo, unheard, resigned;
 let touchEvery = 60; // without a connection
-let idleAfter = 300;
 let lastUsed = 0;
 let lastSaid = 0;
 let hiddenSince = Infinity;
@@ -29,16 +29,15 @@ let reported;
 export const ready = new Promise((resolve) => (reported = resolve));
 
 /** Calls `listener` with who is online, at first and whenever it changes, until the function that it gives back is called. */
-export function subscribe(listener, { topic, path, limit = 50, names = true, refresh = 30, idle = 300 } = {}) {
+export function subscribe(listener, { topic, path, limit = 50, names = true, refresh = 30, idle = IDLE } = {}) {
   const query = new URLSearchParams(names ? { limit } : { view: "count" });
   if (topic) query.set("topic", topic);
   if (path) query.set("path", path);
   const key = String(query);
   const feed = feeds.get(key) ?? { topic, limit, listeners: new Map() };
   feeds.set(key, feed);
-  feed.listeners.set(listener, refresh);
-  idleAfter = Math.min(idleAfter, idle);
-  if (feed.shown) listener(feed.shown);
+  feed.listeners.set(listener, { refresh, idle });
+  if (feed.shown) tell(listener, feed.shown);
   report();
   return () => {
     feed.listeners.delete(listener);
@@ -47,11 +46,23 @@ export function subscribe(listener, { topic, path, limit = 50, names = true, ref
   };
 }
 
+// What a page does with it is no business of the connection.
+function tell(listener, shown) {
+  try {
+    listener(shown);
+  } catch (error) {
+    reportError(error);
+  }
+}
+
+// The least that anybody has asked for.
+const least = (what, listeners) => Math.min(...listeners.map((options) => options[what]));
+
 // What is known, after a message; nothing where it cannot be told.
 function learn(known, { type, version, counts, users = [], joins = [], updates = [], leaves = [] }) {
   if (type !== "diff") return { version, counts, users: new Map(users.map((user) => [user.id, user])) };
   if (!known) return;
-  const news = new Map([...joins, ...updates].map((user) => [user.id, user])); // the latest come first
+  const news = new Map([...joins, ...updates].reverse().map((user) => [user.id, user])); // the latest first
   const gone = new Set([...leaves, ...news.keys()]);
   for (const [id, user] of known.users) if (!gone.has(id)) news.set(id, user);
   return { version, counts, users: news };
@@ -65,7 +76,7 @@ function hear(key, message) {
   feed.known = known;
   const { version, counts, users } = known;
   feed.shown = { version, counts, users: [...users.values()].slice(0, feed.limit), joins: message.joins ?? [], leaves };
-  for (const listener of feed.listeners.keys()) listener(feed.shown);
+  for (const listener of feed.listeners.keys()) tell(listener, feed.shown);
 }
 
 // `stream` drops half a character. Encoding mends lone surrogates, which are not JSON.
@@ -76,19 +87,21 @@ const cut = (text, bytes) =>
 function here() {
   const path = location.pathname;
   const topic = [...feeds.values()].find((feed) => feed.topic)?.topic;
+  const listeners = [...feeds.values()].flatMap((feed) => [...feed.listeners.values()]);
+  const idle = listeners.length ? least("idle", listeners) : IDLE;
   return {
     path: /^\/.{0,511}$/.test(path) ? path : undefined,
     title: cut(document.title, 256) || undefined,
     topic: topic && cut(topic, 128) === topic ? topic : undefined,
     tab,
-    state: document.hidden || now() - lastUsed > idleAfter ? "away" : "online",
+    state: document.hidden || now() - lastUsed > idle ? "away" : "online",
   };
 }
 
 // Says where this tab is and what it wants to know, if that is anything new.
 function report() {
   if (!awake) return;
-  const wants = Array.from(feeds, ([key, { listeners }]) => [key, Math.min(...listeners.values())]);
+  const wants = Array.from(feeds, ([key, { listeners }]) => [key, least("refresh", [...listeners.values()])]);
   const said = { from: tab, touch: here(), wants };
   const text = JSON.stringify(said);
   if (text === told) return;
@@ -107,7 +120,7 @@ function wake() {
     channel = new BroadcastChannel(group);
     channel.onmessage = ({ data }) => (data.from ? leads && answer(data) : leads || follow(data));
     // By it the leader knows that this tab is there, however it ends.
-    locks.request(`${group} ${tab}`, () => released);
+    locks.request(`${group} ${tab}`, () => released).catch(() => {});
     queue();
     report();
   } else {
@@ -133,11 +146,20 @@ function queue(steal) {
     if (!awake || held !== released) return;
     lead();
     return held;
-  }).catch(() => {
+  }).catch(({ name }) => {
     if (held !== released || !awake) return;
+    if (name !== "AbortError") return alone();
     resign(); // taken for dead
     queue();
   });
+}
+
+// Where a page may keep nothing, as in a sandbox or without cookies, it has no locks either.
+function alone() {
+  unheard = clearTimeout(unheard);
+  channel.close();
+  channel = null;
+  lead();
 }
 
 // A leader that says nothing may be frozen.
@@ -256,6 +278,7 @@ class Line {
   #socket;
   #over;
   #nudge;
+  #refill;
   #failures = 0;
   #next = 0; // when to connect
 
@@ -286,6 +309,7 @@ class Line {
 
   end() {
     this.#over = true;
+    clearTimeout(this.#refill);
     this.#nudge?.();
     this.#socket?.close();
   }
@@ -338,7 +362,10 @@ class Line {
       silence = setTimeout(done, PATIENCE * 1000);
       this.#socket = socket;
       this.#nudge = () => this.isOpen && !this.#over && expect("ping");
-      socket.onclose = done;
+      socket.onclose = ({ code }) => {
+        if (code === 4401) this.#known = null; // what somebody else was told is not for them, or not all
+        done();
+      };
       socket.onmessage = ({ data }) => {
         silence = clearTimeout(silence);
         if (data === "pong") return;
@@ -380,10 +407,22 @@ class Line {
 
   #take(message) {
     if (this.#over) return;
-    if (!(message.counts?.total >= 0)) throw new Error("there are no counts in it");
+    const { counts, version, leaves } = message;
+    if (!(counts?.total >= 0)) throw new Error("there are no counts in it");
+    if (version < this.#known?.version) return; // asked for meanwhile, and newer
     this.#known = learn(this.#known, message);
     hear(this.#key, message);
     if (tabs.size > 1) channel.postMessage({ key: this.#key, message });
+    const wanted = Math.min(this.#query.get("limit") ?? 0, counts.users);
+    if (leaves && this.#known.users.size < wanted) this.#ask();
+  }
+
+  // So many have gone that there is room on the list for some of whom nothing was told.
+  #ask() {
+    this.#refill ??= setTimeout(() => {
+      this.#refill = null;
+      this.#poll().catch(() => {});
+    }, 2000 + Math.random() * 5000);
   }
 }
 

@@ -31,6 +31,15 @@
     return node;
   }
 
+  // Leaves alone what is where it should be: somebody may be about to click on it, or selecting it.
+  function arrange(parent, nodes) {
+    const wanted = new Set(nodes);
+    for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+    nodes.forEach((node, i) => {
+      if (parent.children[i] !== node) parent.insertBefore(node, parent.children[i] ?? null);
+    });
+  }
+
   class WhosOnline extends HTMLElement {
     static observedAttributes = [
       "no-names", "limit", "topic", "refresh", "idle", "link", "label", "guests-label", "more-label", "away-label",
@@ -41,6 +50,9 @@
     #news = make("i", { role: "status" });
     #timer;
     #region = make("slot"); // fallback markup
+    #list = make("ul", { part: "list", role: "list" });
+    #rows = new Map(); // by id
+    #lines = new Map(); // by part
 
     constructor() {
       super();
@@ -107,23 +119,31 @@
       const and = users.length ? "and " : "";
       const more = and && named - users.length;
       const count = this.#say("label", "{n} online", total);
-      const lines = [make("b", { part: "count" }, count)];
-      if (and) lines.push(make("ul", { part: "list", role: "list" }, ...users.map((user) => this.#row(user))));
-      if (more > 0) lines.push(make("small", { part: "more" }, this.#say("more-label", "and {n} more", more)));
+      const lines = [this.#line("b", "count", count)];
+      if (and) lines.push(this.#list);
+      if (more > 0) lines.push(this.#line("small", "more", this.#say("more-label", "and {n} more", more)));
       if (guests > 0 && !this.noNames) {
-        lines.push(make("small", { part: "guests" }, this.#say("guests-label", `${and}{n} guest|${and}{n} guests`, guests)));
+        lines.push(this.#line("small", "guests", this.#say("guests-label", `${and}{n} guest|${and}{n} guests`, guests)));
       }
-      this.#show(make("div", { role: "region", "aria-label": count }, ...lines));
-    }
-
-    // Leaves alone what is unchanged, as somebody may be selecting it, and keeps the focus on its link.
-    #show(region) {
-      if (region.isEqualNode(this.#region)) return;
       const root = this.shadowRoot;
       const focused = root.activeElement?.getAttribute("href");
-      this.#region.replaceWith(region);
-      this.#region = region;
-      if (focused) root.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+      this.#rows = new Map(users.map((user) => [user.id, this.#row(user)]));
+      arrange(this.#list, [...this.#rows.values()]);
+      if (this.#region.localName === "slot") {
+        const region = make("div", { role: "region" });
+        this.#region.replaceWith(region);
+        this.#region = region;
+      }
+      if (this.#region.ariaLabel !== count) this.#region.ariaLabel = count;
+      arrange(this.#region, lines);
+      if (focused && !root.activeElement) root.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    }
+
+    #line(tag, part, text) {
+      const line = this.#lines.get(part) ?? make(tag, { part });
+      this.#lines.set(part, line);
+      if (line.textContent !== text) line.textContent = text;
+      return line;
     }
 
     // Templates are "{n} guests" or "{n} guest|{n} guests".
@@ -138,7 +158,8 @@
       if (user.location?.title) text.append(make("small", { part: "location" }, make("bdi", {}, user.location.title)));
       const row = make("li", { class: user.state }, text);
       if (/^(https:|\/)/.test(user.avatar)) row.prepend(make("img", { alt: "", referrerpolicy: "no-referrer", src: user.avatar }));
-      return row;
+      const before = this.#rows.get(user.id);
+      return before?.isEqualNode(row) ? before : row;
     }
 
     // <bdi>: a name's direction must not reorder its neighbours. <a> without href is text.

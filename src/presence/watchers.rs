@@ -4,8 +4,7 @@
 
 use super::site::Counts;
 use super::time::{Millis, Timestamp};
-use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
+use std::collections::HashSet;
 
 /// How far apart two tellings are at the least while there is news; when it was quiet before, news goes out at once.
 pub const PACE: Millis = Millis(250);
@@ -18,13 +17,18 @@ pub type WatcherId = u64;
 
 /// Everybody who watches; `V` is what somebody sees.
 pub struct Watchers<V> {
-    groups: HashMap<V, Vec<Part>>,
+    groups: Vec<Group<V>>,
     gone: HashSet<WatcherId>,
     count: usize,
     told: Option<(Timestamp, u64)>,
 }
 
-/// Those who see the same and know the same.
+struct Group<V> {
+    view: V,
+    parts: Vec<Part>,
+}
+
+/// Those of a group who know the same.
 struct Part {
     known: Option<(u64, Counts)>,
     watchers: Vec<WatcherId>,
@@ -32,11 +36,11 @@ struct Part {
 
 impl<V> Default for Watchers<V> {
     fn default() -> Self {
-        Self { groups: HashMap::new(), gone: HashSet::new(), count: 0, told: None }
+        Self { groups: Vec::new(), gone: HashSet::new(), count: 0, told: None }
     }
 }
 
-impl<V: Eq + Hash> Watchers<V> {
+impl<V: PartialEq> Watchers<V> {
     /// How many they are.
     pub fn len(&self) -> usize {
         self.count
@@ -51,10 +55,17 @@ impl<V: Eq + Hash> Watchers<V> {
     /// before a sleep.
     pub fn add(&mut self, id: WatcherId, view: V, known: Option<(u64, Counts)>) {
         self.count += 1;
-        let parts = self.groups.entry(view).or_default();
-        match parts.iter_mut().find(|part| part.known == known) {
+        let index = match self.groups.iter().position(|group| group.view == view) {
+            Some(index) => index,
+            None => {
+                self.groups.push(Group { view, parts: Vec::new() });
+                self.groups.len() - 1
+            }
+        };
+        let Some(group) = self.groups.get_mut(index) else { return };
+        match group.parts.iter_mut().find(|part| part.known == known) {
             Some(part) => part.watchers.push(id),
-            None => parts.push(Part { known, watchers: vec![id] }),
+            None => group.parts.push(Part { known, watchers: vec![id] }),
         }
     }
 
@@ -89,30 +100,29 @@ impl<V: Eq + Hash> Watchers<V> {
         mut tell: impl FnMut(&V, Option<(u64, Counts)>, &[WatcherId]) -> Counts,
     ) {
         self.told = Some((now, version));
-        let Self { groups, gone, .. } = self;
-        groups.retain(|view, parts| {
+        for group in &mut self.groups {
             let mut merged: Vec<Part> = Vec::with_capacity(1);
-            for mut part in parts.drain(..) {
-                part.watchers.retain(|id| !gone.contains(id));
+            for mut part in group.parts.drain(..) {
+                part.watchers.retain(|id| !self.gone.contains(id));
                 if part.watchers.is_empty() {
                     continue;
                 }
                 if part.known.is_none_or(|(known, _)| known != version) {
-                    part.known = Some((version, tell(view, part.known, &part.watchers)));
+                    part.known = Some((version, tell(&group.view, part.known, &part.watchers)));
                 }
                 match merged.iter_mut().find(|other| other.known == part.known) {
                     Some(other) => other.watchers.append(&mut part.watchers),
                     None => merged.push(part),
                 }
             }
-            *parts = merged;
-            !parts.is_empty()
-        });
+            group.parts = merged;
+        }
+        self.groups.retain(|group| !group.parts.is_empty());
         self.gone.clear();
     }
 
     fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.groups.values().flatten()
+        self.groups.iter().flat_map(|group| &group.parts)
     }
 }
 
@@ -130,7 +140,6 @@ mod tests {
             told.push((*view, known.unwrap().0, ids.to_vec()));
             Counts { total: version as usize, ..Counts::default() }
         });
-        told.sort();
         told
     }
 

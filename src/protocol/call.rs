@@ -76,6 +76,15 @@ impl Watcher {
     }
 }
 
+/// Why somebody is not let watch who might.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// With which code their connection is closed.
+    pub code: u16,
+    /// In words.
+    pub why: String,
+}
+
 /// The answer to [`Call::Read`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {

@@ -1,9 +1,9 @@
 //! Calls to our objects. None of them waits for ever.
 
-use super::presence_object::ENTRY;
+use super::presence_object::{ENTRY, REFUSED};
 use crate::identity::login::Digest;
 use crate::presence::id::SiteName;
-use crate::protocol::call::{self, Entry};
+use crate::protocol::call::{self, Entry, Refusal};
 use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use std::pin::pin;
@@ -73,14 +73,26 @@ async fn send(env: &Env, object: Object<'_>, call: Vec<u8>) -> Result<Vec<u8>> {
     }
 }
 
+/// What comes of wanting to watch.
+pub enum Opened {
+    /// An answer with a WebSocket.
+    Socket(web_sys::Response),
+    /// There is no room.
+    Refused(Refusal),
+}
+
 /// Opens a WebSocket to an object.
-pub async fn open(env: &Env, object: Object<'_>, entry: &Entry) -> Result<web_sys::Response> {
+pub async fn open(env: &Env, object: Object<'_>, entry: &Entry) -> Result<Opened> {
     let request = web_sys::Request::new_with_str("http://object/")?;
     request.headers().set("upgrade", "websocket")?;
     request.headers().set(ENTRY, &call::write_text(entry))?;
     let answer = Box::pin(fetch(env, object, request));
     match select(answer, pin!(Delay::from(PATIENCE))).await {
-        Either::Left((Ok(response), _)) if response.status_code() == 101 => Ok(response.into()),
+        Either::Left((Ok(response), _)) if response.status_code() == 101 => Ok(Opened::Socket(response.into())),
+        Either::Left((Ok(mut response), _)) if response.status_code() == REFUSED => {
+            let refusal = call::read(&response.bytes().await?);
+            refusal.map(Opened::Refused).map_err(|error| Error::RustError(error.to_string()))
+        }
         Either::Left((Ok(response), _)) => {
             Err(Error::RustError(format!("the object answered {}", response.status_code())))
         }

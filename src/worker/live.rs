@@ -1,7 +1,8 @@
 //! Somebody comes to watch.
 
+use super::calls::{self, Opened};
 use super::request::Asked;
-use super::{calls, clock, events, keys, who};
+use super::{clock, events, keys, sockets, who};
 use crate::config::Config;
 use crate::http::Headers;
 use crate::http::cors::Caller;
@@ -14,9 +15,9 @@ use crate::identity::visit::Visitor;
 use crate::presence::id::{SiteName, TabId};
 use crate::presence::member::{MemberKey, State};
 use crate::presence::time::{Millis, Seconds, Timestamp};
-use crate::protocol::call::{Entry, Watcher};
+use crate::protocol::call::{Entry, Refusal, Watcher};
 use crate::protocol::live::View;
-use worker::{Env, console_error};
+use worker::{Env, Response, console_error};
 
 /// For how long somebody watches by a login that was looked up: then it is to be looked up again.
 const RECHECK: Seconds = Seconds(3600);
@@ -37,14 +38,22 @@ pub async fn open(live: Live, asked: &Asked, config: &Config, env: &Env) -> Resu
     let entry = entry(live, &asked, &site, config, env).await?;
     let opened = calls::open(env, calls::Object::Presence(&site), &entry).await;
     let answer = match opened {
-        Ok(opened) if socket => Ok(opened),
-        Ok(opened) => events::relay(&opened, &asked, &caller),
+        Ok(Opened::Socket(opened)) if socket => Ok(opened),
+        Ok(Opened::Socket(opened)) => events::relay(&opened, &asked, &caller),
+        Ok(Opened::Refused(refusal)) if socket => closed(&refusal),
+        Ok(Opened::Refused(_)) => return Err(Problem::TooManyAttempts(Seconds(60))),
         Err(error) => Err(error),
     };
     answer.map_err(|error| {
         console_error!("nobody could watch: {error}");
         Problem::Unavailable
     })
+}
+
+/// An answer with a WebSocket that is closed at once: a page is not told why one was never opened.
+fn closed(refusal: &Refusal) -> worker::Result<web_sys::Response> {
+    let client = sockets::closed(refusal.code, &refusal.why)?;
+    Ok(Response::from_websocket(client.into())?.into())
 }
 
 async fn entry(live: Live, asked: &Asked, site: &SiteName, config: &Config, env: &Env) -> Result<Entry, Problem> {

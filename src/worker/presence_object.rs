@@ -35,6 +35,9 @@ use worker::{
 /// In which a request for a WebSocket says who comes to watch.
 pub const ENTRY: &str = "x-presence-entry";
 
+/// The status of the answer to who is not let watch: a [`crate::protocol::call::Refusal`].
+pub const REFUSED: u16 = 409;
+
 /// One site's presence.
 #[durable_object]
 pub struct PresenceObject {
@@ -143,9 +146,13 @@ impl Presence {
     }
 
     fn apply(&self, mut reports: Vec<Report>) -> Result<()> {
+        // Whoever is connected is here, whatever a page says that does not know of the others.
+        let mistaken = |report: &Report| matches!(&report.signal, Signal::Leave { key, tab: None } if self.room.borrow().holds(key));
+        reports.retain(|report| !mistaken(report));
         for report in &mut reports {
             // What they said here in the meantime is no sign that they have signed in again: who has will connect again.
-            let connected = signed_out(&report.signal).is_some_and(|user| self.room.borrow().holds(user));
+            let connected =
+                signed_out(&report.signal).is_some_and(|user| self.room.borrow().holds(&MemberKey::User(user.clone())));
             report.age = if connected { Millis(0) } else { report.age };
         }
         self.heed_leaves(&reports);
@@ -222,8 +229,8 @@ impl Presence {
     }
 
     fn enter(&self, entry: Entry) -> Result<Response> {
-        if let Some(client) = self.room.borrow().refuse(&entry)? {
-            return Response::from_websocket(client.into());
+        if let Some(refusal) = self.room.borrow().refuse(&entry) {
+            return Ok(Response::from_bytes(write(&refusal))?.with_status(REFUSED));
         }
         let reports = entry.signals.iter().map(|signal| Report { age: Millis(0), signal: signal.clone() }).collect();
         // Whoever is here already hears of it before, as what the newcomer is told is newer than that.

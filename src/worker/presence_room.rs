@@ -7,10 +7,10 @@ use crate::presence::allowance::{Allowance, Verdict};
 use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{MemberKey, Signal};
 use crate::presence::pulse;
-use crate::presence::site::{Lease, Report, Site, Tally};
+use crate::presence::site::{Lease, MAX_TABS, Report, Site, Tally};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::presence::watchers::{WatcherId, Watchers};
-use crate::protocol::call::{Entry, Watcher, read, write};
+use crate::protocol::call::{Entry, Refusal, Watcher, read, write};
 use crate::protocol::live::View;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -38,9 +38,6 @@ const MAX_SOCKETS: usize = 30_000;
 
 /// How many bytes may wait for a client, beyond the longest message that it was sent.
 const MAX_UNREAD: usize = 256 * 1024;
-
-/// The most tabs that one socket speaks for.
-const MAX_TABS: usize = 16;
 
 /// Somebody's place in the room. It is kept with the socket, so that it outlives our memory.
 #[derive(Serialize, Deserialize)]
@@ -100,18 +97,16 @@ impl Room {
         self.watchers.is_empty()
     }
 
-    /// Refuses somebody for whom there is no room: they are let in to be told why, as a page is not told why a socket was
-    /// never opened.
-    pub fn refuse(&self, entry: &Entry) -> Result<Option<web_sys::WebSocket>> {
+    /// Refuses somebody for whom there is no room. They never have a socket here, so that it need not be seen to that
+    /// they close it.
+    pub fn refuse(&self, entry: &Entry) -> Option<Refusal> {
         let held = self.held.get(&entry.who.key).map_or(0, Vec::len);
         let (code, why) = match (held >= MAX_OF_ONE, self.seats.len() >= MAX_SOCKETS) {
             (true, _) => (TOO_MANY, "too many connections"),
             (_, true) => (FULL, "no room for more: try again later"),
-            _ => return Ok(None),
+            _ => return None,
         };
-        let (server, client) = self.sockets.accept()?;
-        server.close_with_code_and_reason(code, why)?;
-        Ok(Some(client))
+        Some(Refusal { code, why: why.to_owned() })
     }
 
     /// Lets somebody in, and tells them how things are. Their end of the socket is given back.
@@ -153,7 +148,10 @@ impl Room {
         match Sent::from_message(text) {
             Ok(Sent::Touch(seen)) => {
                 let tab = seen.tab.unwrap_or_else(|| seat.tabs.first().copied().unwrap_or(TabId(0)));
-                if !seat.tabs.contains(&tab) && seat.tabs.len() < MAX_TABS {
+                if !seat.tabs.contains(&tab) {
+                    if seat.tabs.len() >= MAX_TABS {
+                        seat.tabs.remove(0);
+                    }
                     seat.tabs.push(tab);
                     attach(socket, &write(seat));
                 }
@@ -171,15 +169,17 @@ impl Room {
 
     /// Somebody's socket was closed: their pages are, as far as it spoke for them.
     pub fn part(&mut self, socket: &web_sys::WebSocket) -> Vec<Signal> {
+        // Or they would wait for it, and the platform with them.
+        let _ = socket.close();
         match self.seat_of(socket) {
             Some((id, true)) => self.part_from(id),
             _ => Vec::new(),
         }
     }
 
-    /// Whether a user has a connection.
-    pub fn holds(&self, user: &UserId) -> bool {
-        self.held.contains_key(&MemberKey::User(user.clone()))
+    /// Whether somebody has a connection.
+    pub fn holds(&self, who: &MemberKey) -> bool {
+        self.held.contains_key(who)
     }
 
     /// Shows a user out who is one no more. They may come again as whoever they are now.
@@ -230,9 +230,11 @@ impl Room {
         }
         let heard: Vec<_> =
             self.seats.values().map(|(socket, seat)| (seat.id, self.heard(socket, seat, now))).collect();
-        let (dead, alive): (Vec<_>, Vec<_>) = heard.into_iter().partition(|(_, heard)| pulse::is_dead(*heard, now));
+        let (mut dead, alive): (Vec<_>, Vec<_>) = heard.into_iter().partition(|(_, heard)| pulse::is_dead(*heard, now));
         let oldest = alive.into_iter().map(|(_, heard)| heard).min();
         self.look_at = Some(pulse::next_look(oldest.unwrap_or(now), now));
+        // A page that was heard of after another was closed has outlived it.
+        dead.sort_by_key(|(_, heard)| *heard);
         let mut left = Vec::new();
         for (id, heard) in dead {
             let age = now.since(heard);

@@ -32,6 +32,8 @@ extern "C" {
     type Socket;
     #[wasm_bindgen(method, catch, js_name = serializeAttachment)]
     fn attach(this: &Socket, value: &JsValue) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch, js_name = accept)]
+    fn begin(this: &Socket) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch)]
     fn send(this: &Socket, message: &JsValue) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch, js_name = deserializeAttachment)]
@@ -61,9 +63,7 @@ impl Sockets {
 
     /// A new one that is accepted here: our end, and the client's.
     pub fn accept(&self) -> Result<(web_sys::WebSocket, web_sys::WebSocket), JsValue> {
-        let pair = Pair::new()?;
-        let end = |index| Ok::<web_sys::WebSocket, JsValue>(Reflect::get_u32(&pair, index)?.unchecked_into());
-        let (client, server) = (end(0)?, end(1)?);
+        let (server, client) = pair()?;
         self.0.accept(&server)?;
         Ok((server, client))
     }
@@ -72,6 +72,20 @@ impl Sockets {
     pub fn answered_at(&self, socket: &web_sys::WebSocket) -> Option<i64> {
         self.0.answered_at(socket).ok().flatten().map(|date| date.get_time() as i64)
     }
+}
+
+/// The client's end of a new one that is closed already.
+pub fn closed(code: u16, why: &str) -> Result<web_sys::WebSocket, JsValue> {
+    let (server, client) = pair()?;
+    server.unchecked_ref::<Socket>().begin()?;
+    server.close_with_code_and_reason(code, why)?;
+    Ok(client)
+}
+
+fn pair() -> Result<(web_sys::WebSocket, web_sys::WebSocket), JsValue> {
+    let pair = Pair::new()?;
+    let end = |index| Ok::<web_sys::WebSocket, JsValue>(Reflect::get_u32(&pair, index)?.unchecked_into());
+    Ok((end(1)?, end(0)?))
 }
 
 /// Sends a text that is the runtime's already: for thousands it is handed over once.

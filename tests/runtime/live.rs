@@ -6,6 +6,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use tungstenite::protocol::CloseFrame;
 
 const SECRET: &str = "a-secret-of-thirty-two-characters";
 const ONLINE: &str = "/_presence/v1/online.json";
@@ -153,6 +154,9 @@ fn one_visitor_has_so_many_connections_and_no_more() {
         Watcher { socket, users: Default::default(), counts: Value::Null, version: 0, told: Vec::new() }.closed()
     };
     assert_eq!(refused(), (4429, "too many connections".to_owned()));
+    let stream = server.by("10.8.8.8").with("accept", "text/event-stream").get("/_presence/v1/live?view=count");
+    assert_eq!(stream.status, 429);
+    assert_eq!(server.json(ONLINE)["counts"]["total"], 1);
     Watcher::open(&server, "?view=count", &[("cf-connecting-ip", "10.0.0.7")]);
     drop(open.pop());
     // As soon as one is closed there is room for another.
@@ -160,6 +164,63 @@ fn one_visitor_has_so_many_connections_and_no_more() {
         let mut socket = connect(&server, "?view=count", &[]).unwrap();
         socket.read().unwrap().is_text()
     });
+}
+
+#[test]
+fn who_is_refused_has_touched_nothing() {
+    let server = setup().start();
+    let sallys = format!("?tab=one&token={}", token("sally"));
+    let _open: Vec<_> = (0..32).map(|_| Watcher::open(&server, &sallys, &[])).collect();
+    let mut refused = connect(&server, &format!("?tab=two&token={}", token("sally")), &[]).unwrap();
+    assert!(refused.read().unwrap().is_close());
+    assert_eq!(server.json(ONLINE)["users"][0]["tabs"], 1);
+}
+
+#[test]
+fn a_close_is_answered() {
+    let server = setup().start();
+    let mut watcher = Watcher::open(&server, "", &[]);
+    let bye = CloseFrame { code: 1000.into(), reason: "bye".into() };
+    watcher.socket.close(Some(bye)).unwrap();
+    loop {
+        match watcher.socket.read() {
+            Ok(_) => {}
+            Err(tungstenite::Error::ConnectionClosed) => return,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn who_is_connected_is_here_whatever_a_page_says_that_does_not_know_of_it() {
+    let server = setup().start();
+    let mut watcher = Watcher::open(&server, "", &[]);
+    let sally = Watcher::open(&server, &format!("?token={}", token("sally")), &[]);
+    watcher.until(|watcher| watcher.ids() == ["sally"]);
+    let client = server.by("10.0.0.1").with("authorization", &format!("Bearer {}", token("sally")));
+    assert_eq!(client.post("/_presence/v1/leave", "{}").status, 204);
+    // Longer than the grace of one who leaves.
+    let start = std::time::Instant::now();
+    eventually(true, || {
+        assert_eq!(server.ids(ONLINE), ["sally"]);
+        start.elapsed().as_secs() > 10
+    });
+    drop(sally);
+    watcher.until(|watcher| watcher.ids().is_empty());
+}
+
+#[test]
+fn a_socket_that_speaks_for_too_many_tabs_leaves_nobody_behind() {
+    let server = setup().start();
+    let mut watcher = Watcher::open(&server, "", &[]);
+    let mut sally = Watcher::open(&server, &format!("?tab=0&token={}", token("sally")), &[]);
+    for tab in 1..20 {
+        sally.say(&json!({"type": "touch", "tab": tab.to_string(), "path": format!("/{tab}")}));
+    }
+    watcher.until(|watcher| watcher.users.get("sally").is_some_and(|sally| sally["location"]["path"] == "/19"));
+    assert_eq!(watcher.users["sally"]["tabs"], 16);
+    drop(sally);
+    watcher.until(|watcher| watcher.ids().is_empty());
 }
 
 #[test]
@@ -353,7 +414,8 @@ fn without_a_websocket_the_same_comes_as_events() {
     // Who was cut off hears what they have missed.
     touch(&server, "bob", json!({"path": "/"}));
     eventually(2, || server.ids(ONLINE).len());
-    let mut resumed = Events::open(&server, "", &format!("last-event-id: {id}\r\n"));
+    // A stream that was opened with a version is asked for again with the same.
+    let mut resumed = Events::open(&server, "?since=1", &format!("last-event-id: {id}\r\n"));
     let (kind, _, diff) = resumed.next();
     assert_eq!((kind.as_str(), &diff["joins"][0]["id"]), ("diff", &json!("bob")));
 }

@@ -26,7 +26,10 @@ fn who_vanished_without_a_word_is_gone_after_a_minute() {
     let mut watcher = Watcher::open(&server, "?tab=own", &[]);
     let sally = Watcher::open(&server, &format!("?token={}", token("sally")), &[]);
     watcher.until(|watcher| watcher.ids() == ["sally"]);
-    // The connection is open, and nothing comes from it.
+    // Two pages, heard one after the other, that are found dead together.
+    at(&server, start + 1000);
+    let _sallys_other = Watcher::open(&server, &format!("?token={}", token("sally")), &[]);
+    // The connections are open, and nothing comes from them.
     at(&server, start + 40_000);
     watcher.say(&json!({"type": "touch", "tab": "own", "path": "/still-here"}));
     eventually(json!("/still-here"), || server.json("/_presence/v1/pages.json")["pages"][0]["path"].clone());
