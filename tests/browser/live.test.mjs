@@ -197,6 +197,70 @@ describe("live", () => {
     assert.deepEqual(page.problems, []);
   });
 
+  test("goes its own way where a page may keep nothing", async (t) => {
+    const worker = await startMembers(t);
+    const page = await open(t, "about:blank");
+    await page.addInitScript(() => {
+      // As in a sandbox, or where site data are blocked.
+      navigator.locks.request = () => Promise.reject(new DOMException("not here", "SecurityError"));
+    });
+    await page.goto(worker.url("/?as=sally&name=Sally"));
+    await shows(page, ["1 online", "Sally", "Page /"]);
+    await worker.visit("/?as=bob&name=Bob", { title: "Home" });
+    await shows(page, ["2 online", "Bob", "Home", "Sally", "Page /"]);
+    assert.deepEqual(page.problems, []);
+  });
+
+  test("tells the others too when one of a page's listeners fails", async (t) => {
+    const body = `<whos-online></whos-online><script type="module">
+      import { subscribe } from "/_presence/client.js";
+      subscribe(() => { throw new Error("mine"); });
+    </script>`;
+    const worker = await startMembers(t, { body });
+    const page = await open(t, "about:blank");
+    const own = sockets(page);
+    await page.goto(worker.url("/?as=sally&name=Sally"));
+    for (const user of ["ann", "bob", "zoe"]) {
+      await worker.visit(`/?as=${user}`, { title: "Home" });
+      await eventually(async () => assert.ok((await lines(page)).includes(user)));
+    }
+    assert.equal(own.size, 1);
+    assert.ok(page.problems.length > 1 && page.problems.every((problem) => problem === "Error: mine"), page.problems.join());
+  });
+
+  test("takes a click on a name while others move", async (t) => {
+    const worker = await startMembers(t, { body: `<whos-online link="/profile/{id}"></whos-online>` });
+    const page = await open(t, worker.url("/?as=sally&name=Sally"));
+    await shows(page, ["1 online", "Sally", "Page /"]);
+    const links = await page.evaluateHandle(() => [...document.querySelector("whos-online").shadowRoot.querySelectorAll("a")]);
+    await worker.visit("/?as=bob&name=Bob", { title: "Home" });
+    await shows(page, ["2 online", "Bob", "Home", "Sally", "Page /"]);
+    await page.getByRole("link", { name: "Sally" }).hover();
+    await page.mouse.down();
+    await worker.visit("/else?as=bob&name=Bob", { title: "Else" });
+    await shows(page, ["2 online", "Bob", "Else", "Sally", "Page /"]);
+    assert.ok(await links.evaluate(([sally]) => sally.isConnected), "hers is the same link still");
+    await page.mouse.up();
+    await page.waitForURL("**/profile/sally");
+  });
+
+  test("fills its list again when those on it have gone", async (t) => {
+    const worker = await startMembers(t, { body: `<whos-online limit="2"></whos-online>` });
+    const cookies = {};
+    for (const user of ["ann", "bob", "zoe", "sue"]) cookies[user] = await worker.visit(`/?as=${user}`, { title: "Home" });
+    const page = await open(t, worker.url("/"), { who: "Second" });
+    await eventually(async () => assert.equal((await lines(page))[0], "5 online"));
+    const shown = async () => (await lines(page)).filter((line) => /^(ann|bob|zoe|sue)$/.test(line));
+    const first = await shown();
+    assert.equal(first.length, 2);
+    for (const user of first) await worker.visit("/?as=", { cookie: cookies[user] });
+    await eventually(async () => {
+      const now = await shown();
+      assert.equal(now.length, 2);
+      assert.ok(!now.some((user) => first.includes(user)));
+    });
+  });
+
   test("leaves when its tab is hidden for long, and comes back when it is looked at", async (t) => {
     const worker = await startMembers(t);
     const page = await openWithRealTabs(t, "about:blank");

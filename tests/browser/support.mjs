@@ -107,15 +107,19 @@ class Worker {
     return response.json();
   }
 
-  /** Somebody opens a page without a browser: a document and, where a title is given, what the widget would report. */
-  async visit(path, { title, agent = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0" } = {}) {
-    const headers = { accept: "text/html", "user-agent": agent };
+  /**
+   * Somebody opens a page without a browser: a document and, where a title is given, what the widget would report. The
+   * cookie that they have then is given back.
+   */
+  async visit(path, { title, cookie: before = "", agent = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0" } = {}) {
+    const headers = { accept: "text/html", "user-agent": agent, cookie: before };
     const page = await fetch(this.url(path), { headers });
     const cookie = page.headers.getSetCookie().map((set) => set.split(";")[0]).join("; ");
-    if (!title) return;
+    if (!title) return cookie;
     const body = JSON.stringify({ path: path.split("?")[0], title });
     const touch = await fetch(this.url("/_presence/v1/touch"), { method: "POST", headers: { ...headers, cookie }, body });
     assert.equal(touch.status, 204);
+    return cookie;
   }
 
   #log() {
