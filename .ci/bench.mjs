@@ -1,8 +1,10 @@
-// `npm run bench`: builds what ships, and measures it. `npm run bench -- core`, `-- http` or `-- live` measures a part.
+// `npm run bench`: builds what ships, and measures it. `npm run bench -- core`, `-- http`, `-- live`
+// or `-- idle` measures a part.
 
 import { build } from "./build.mjs";
 import { run, setUp } from "./setup.mjs";
 
 const environment = setUp();
 build(environment);
+build(environment, { hooks: true });
 run("cargo", ["run", "--quiet", "--release", "--example", "bench", "--", ...process.argv.slice(2)], { env: environment });

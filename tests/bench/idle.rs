@@ -126,9 +126,7 @@ fn wakes(watchers: u32) -> usize {
         let millis = now.as_millis() - at(0).as_millis();
         let leases: Vec<_> =
             (0..watchers).map(|number| Lease { key: key(number), tab: TabId(1), at: heard(number, millis) }).collect();
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            site.renew(now, &leases);
-        }
+        site.go_on(now, || leases.clone());
         if look <= now {
             look = pulse::next_look(leases.iter().map(|lease| lease.at).min().unwrap_or(now), now);
         }

@@ -18,6 +18,18 @@ const OFTEN: Duration = Duration::from_millis(10);
 /// So many connections bring those who join.
 const SENDERS: usize = 8;
 
+/// How many milliseconds it may take, by how many watch and how far apart joins are: in the median, and for 99 of 100.
+const BARS: [(usize, Duration, f64, f64); 2] = [(100, SELDOM, 20.0, f64::INFINITY), (2000, OFTEN, 200.0, 450.0)];
+/// How many bytes a join may take at a watcher, beyond what is told of the member.
+const MOST_OVERHEAD: f64 = 120.0;
+
+/// What was measured: milliseconds, and bytes for each join at each watcher beyond the member.
+pub struct Found {
+    median: f64,
+    late: f64,
+    overhead: f64,
+}
+
 /// Prints it.
 pub fn run() {
     assert!(most_watchers() >= 2000, "allow more open files: see `ulimit -Hn`");
@@ -27,7 +39,14 @@ pub fn run() {
         let server = server();
         let mut crowd = Crowd::new();
         crowd.open(&server, watchers, ALL);
-        visible(&server, &mut crowd, every, if every == OFTEN { 1000 } else { 30 });
+        let found = visible(&server, &mut crowd, every, if every == OFTEN { 1000 } else { 30 });
+        let bars = BARS.iter().filter(|(of, at, ..)| (*of, *at) == (watchers, every));
+        for (.., median, late) in bars.filter(|(.., median, late)| found.median > *median || found.late > *late) {
+            println!("         over the bar: {median} ms in the median, and {late} ms for 99 of 100");
+        }
+        if found.overhead > MOST_OVERHEAD {
+            println!("         over the bar: {MOST_OVERHEAD} bytes beyond the member");
+        }
     }
     messages();
 }
@@ -46,7 +65,7 @@ pub fn server() -> Server {
 }
 
 /// Has users join, one each time, and measures when each watcher knows.
-pub fn visible(server: &Server, crowd: &mut Crowd, every: Duration, joins: usize) {
+pub fn visible(server: &Server, crowd: &mut Crowd, every: Duration, joins: usize) -> Found {
     let watchers = crowd.len();
     settle(crowd);
     let sent = Mutex::new(HashMap::new());
@@ -72,15 +91,18 @@ pub fn visible(server: &Server, crowd: &mut Crowd, every: Duration, joins: usize
     assert_eq!(taken.len(), joins * watchers, "every watcher has seen every join");
     taken.sort_unstable();
     let at = |part: usize| taken[(taken.len() * part / 100).min(taken.len() - 1)].as_secs_f64() * 1000.0;
+    let each = |bytes: usize| bytes as f64 / taken.len() as f64;
+    let found = Found { median: at(50), late: at(99), overhead: each(bytes - members) };
     println!(
         "{watchers:>8} {:>8.0} {:>9.0} {:>8.0} {:>8.0} {:>19.0} {:>14.0}",
         1.0 / every.as_secs_f64(),
-        at(50),
-        at(99),
+        found.median,
+        found.late,
         at(100),
-        bytes as f64 / taken.len() as f64,
-        (bytes - members) as f64 / taken.len() as f64,
+        each(bytes),
+        found.overhead,
     );
+    found
 }
 
 /// Has everybody say as much at once as they may, and measures until all of it is known.
