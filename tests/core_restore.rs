@@ -109,7 +109,8 @@ proptest! {
                 }
                 Step::Compare => {
                     rows.store(site.advance(at(time)).writes);
-                    let (restored, _, unreadable) = Site::restore(WINDOW, rows.0.clone(), at(time), &[]);
+                    // Where the clock was put back by less than a second, the living one stands still.
+                    let (restored, _, unreadable) = Site::restore(WINDOW, rows.0.clone(), site.now(), &[]);
                     prop_assert_eq!(unreadable, 0);
                     prop_assert_eq!(told(&restored), told(&site));
                 }
