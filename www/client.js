@@ -62,10 +62,12 @@ const least = (what, listeners) => Math.min(...listeners.map((options) => option
 function learn(known, { type, version, counts, users = [], joins = [], updates = [], leaves = [] }) {
   if (type !== "diff") return { version, counts, users: new Map(users.map((user) => [user.id, user])) };
   if (!known) return;
-  const news = new Map([...joins, ...updates].reverse().map((user) => [user.id, user])); // the latest first
-  const gone = new Set([...leaves, ...news.keys()]);
-  for (const [id, user] of known.users) if (!gone.has(id)) news.set(id, user);
-  return { version, counts, users: news };
+  const gone = new Set(leaves);
+  for (const { id } of [...joins, ...updates]) gone.add(id);
+  const all = [...updates, ...joins, ...[...known.users.values()].filter(({ id }) => !gone.has(id))];
+  // The latest first, where that is told.
+  all.sort((a, b) => (a.last_seen < b.last_seen) - (a.last_seen > b.last_seen));
+  return { version, counts, users: new Map(all.map((user) => [user.id, user])) };
 }
 
 function hear(key, message) {

@@ -19,7 +19,7 @@ use crate::presence::id::UserId;
 use crate::presence::member::{Kind, MemberKey, Signal};
 use crate::presence::recorder::Recorder;
 use crate::presence::site::{Outcome, Report, Site};
-use crate::presence::time::{Millis, Timestamp};
+use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::protocol::call::{Answer, Call, Entry, read_text, write};
 use crate::protocol::query::Query;
 use crate::protocol::{About, answer};
@@ -38,6 +38,9 @@ pub const ENTRY: &str = "x-presence-entry";
 /// The status of the answer to who is not let watch: a [`crate::protocol::call::Refusal`].
 pub const REFUSED: u16 = 409;
 
+/// How far apart two scrubs are at the least.
+const SCRUBS_APART: Seconds = Seconds(600);
+
 /// One site's presence.
 #[durable_object]
 pub struct PresenceObject {
@@ -53,6 +56,8 @@ pub struct Presence {
     room: RefCell<Room>,
     /// What those who watch have said; none where the settings are not sound.
     recorder: RefCell<Option<Recorder>>,
+    /// When the files are to be scrubbed.
+    scrub_at: Cell<Option<Timestamp>>,
     /// Until when somebody waits already to do what is due then.
     waits_until: Cell<Option<Timestamp>>,
 }
@@ -73,6 +78,7 @@ impl DurableObject for PresenceObject {
             site: RefCell::default(),
             room,
             recorder: RefCell::new(recorder),
+            scrub_at: Cell::new(None),
             waits_until: Cell::new(None),
         });
         Self { presence: AssertUnwindSafe(presence) }
@@ -85,6 +91,7 @@ impl DurableObject for PresenceObject {
             presence.store.woken();
             let more = presence.sweep()?;
             presence.store.swept(more).await;
+            presence.scrub_if_due().await?;
         }
         if let Some(entry) = request.headers().get(ENTRY)? {
             return presence.enter(read_text(&entry).map_err(|error| Error::RustError(error.to_string()))?);
@@ -103,7 +110,7 @@ impl DurableObject for PresenceObject {
                 presence.with_site(|presence, site| presence.erase(site, &user))?;
                 presence.room.borrow_mut().dismiss(&user);
                 presence.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(&user));
-                presence.store.scrub().await?;
+                presence.scrub_soon().await?;
                 write(&())
             }
         };
@@ -116,6 +123,7 @@ impl DurableObject for PresenceObject {
         presence.with_site(|_, _| Ok(()))?;
         let more = if presence.sweep_is_due()? { presence.sweep()? } else { true };
         presence.store.swept(more).await;
+        presence.scrub_if_due().await?;
         Response::empty()
     }
 
@@ -302,10 +310,11 @@ impl Presence {
             None => {}
         }
         let deadline = self.room.borrow().deadline();
-        self.store.wake_by(site.deadline().into_iter().chain(deadline).min(), now);
+        self.store.wake_by(site.deadline().into_iter().chain(deadline).chain(self.scrub_at.get()).min(), now);
     }
 
     fn load(&self) -> Result<Site> {
+        self.scrub_at.set(self.kept_time("scrub_at")?);
         let rows = self.store.rows("SELECT slot, data FROM ring", Vec::new())?.into_iter().filter_map(|row| {
             let mut row = row.into_iter();
             Some((integer(row.next())?, blob(row.next())?))
@@ -326,9 +335,42 @@ impl Presence {
 
     /// Whether there was no sweep for a day. While anybody watches, the alarm comes for other reasons too.
     fn sweep_is_due(&self) -> Result<bool> {
-        let swept = self.store.first("SELECT value FROM kept WHERE name = 'swept'", Vec::new())?;
-        let swept = text(swept.and_then(|row| row.into_iter().next())).and_then(|text| text.parse().ok());
-        Ok(swept.is_none_or(|swept| clock::now().since(Timestamp::from_millis(swept)) >= SWEEP))
+        Ok(self.kept_time("swept")?.is_none_or(|swept| clock::now().since(swept) >= SWEEP))
+    }
+
+    /// Makes what was deleted unreadable, now or with what is deleted in the next minutes: all connections are cut by it,
+    /// and users can ask for it.
+    async fn scrub_soon(&self) -> Result<()> {
+        let now = clock::now();
+        let last = self.kept_time("scrubbed")?.filter(|last| *last <= now);
+        let at = last.map_or(now, |last| last.plus(SCRUBS_APART)).max(now);
+        self.keep_time("scrub_at", at)?;
+        self.scrub_at.set(Some(at));
+        self.scrub_if_due().await
+    }
+
+    async fn scrub_if_due(&self) -> Result<()> {
+        let now = clock::now();
+        let Some(at) = self.scrub_at.get() else { return Ok(()) };
+        if now < at {
+            self.store.wake_by(Some(at), now);
+            return Ok(());
+        }
+        self.keep_time("scrubbed", now)?;
+        self.store.run("DELETE FROM kept WHERE name = 'scrub_at'", Vec::new())?;
+        self.scrub_at.set(None);
+        self.store.scrub().await
+    }
+
+    fn kept_time(&self, name: &str) -> Result<Option<Timestamp>> {
+        let row = self.store.first("SELECT value FROM kept WHERE name = ?", vec![name.into()])?;
+        let millis = text(row.and_then(|row| row.into_iter().next())).and_then(|text| text.parse().ok());
+        Ok(millis.map(Timestamp::from_millis))
+    }
+
+    fn keep_time(&self, name: &str, time: Timestamp) -> Result<()> {
+        let bindings = vec![name.into(), time.as_millis().to_string().into()];
+        self.store.run("INSERT OR REPLACE INTO kept VALUES (?, ?)", bindings)
     }
 
     /// Sweeps out what nobody needs any more, and says whether there will be more.
@@ -346,8 +388,7 @@ impl Presence {
             presence.keep(Outcome { writes: writes.into_iter().collect(), ..Outcome::default() })?;
             Ok(site.counts().total + site.counts().bots > 0)
         })?;
-        let now = clock::now().as_millis().to_string();
-        self.store.run("INSERT OR REPLACE INTO kept VALUES ('swept', ?)", vec![now.into()])?;
+        self.keep_time("swept", clock::now())?;
         let any = |table: &str| self.store.first(&format!("SELECT 1 FROM {table} LIMIT 1"), Vec::new());
         Ok(online || any("last_seen")?.is_some() || any("viewers")?.is_some())
     }
