@@ -394,7 +394,7 @@ class Line {
     const source = names || query.size > 1 ? `v1/online.json?${query}` : "v1/count.json";
     const data = JSON.parse(await request(source, { cache: "no-cache" })); // not what was true a page ago
     const { version = this.#known?.version ?? 0, counts = data, users } = data;
-    if (version >= (this.#known?.version ?? 0)) this.#take({ version, counts, users });
+    this.#take({ version, counts, users });
     touchEvery = Math.max(1, Math.min(60, data.online_timeout / 2 || 60));
   }
 

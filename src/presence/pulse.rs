@@ -23,6 +23,11 @@ pub fn is_dead(heard: Timestamp, now: Timestamp) -> bool {
     now.since(heard) >= SILENCE
 }
 
+/// Whether it is time to look, where that was to be then. A clock that was put back makes nobody wait.
+pub fn look_is_due(at: Timestamp, now: Timestamp) -> bool {
+    at <= now || at > now.plus(SILENCE).plus(SILENCE)
+}
+
 /// When to look next, where `oldest` is when the one was heard that has been silent longest.
 pub fn next_look(oldest: Timestamp, now: Timestamp) -> Timestamp {
     oldest.plus(SILENCE).max(now.plus(APART))
@@ -48,6 +53,12 @@ mod tests {
         let gone_at = |window| open_at(at(0), Seconds(window), at(600)).plus(Seconds(window));
         assert_eq!((gone_at(4), gone_at(60), gone_at(330)), (at(60), at(60), at(330)));
         assert_eq!(open_at(at(0), Seconds(4), at(1)), at(1), "nobody was seen in the future");
+    }
+
+    #[test]
+    fn a_look_comes_in_its_time_and_at_once_where_the_clock_was_put_back() {
+        assert!(look_is_due(at(60), at(60)) && !look_is_due(at(60), at(59)));
+        assert!(!look_is_due(at(120), at(0)) && look_is_due(at(121), at(0)));
     }
 
     #[test]

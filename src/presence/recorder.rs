@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 /// How long a batch with an arrival, a move or a leave is held, so that others can join it.
-pub const HOLD: Millis = Millis(200);
+const HOLD: Millis = Millis(200);
 
 /// How long before those who watch are told next a batch is sent: timers are late at times.
 const LEAD: Millis = Millis(10);

@@ -135,14 +135,12 @@ impl DurableObject for PresenceObject {
     }
 
     async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
-        let said = self.presence.room.borrow_mut().part(socket.as_ref());
-        self.presence.hear(said);
+        self.presence.part(&socket);
         Ok(())
     }
 
     async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
-        let said = self.presence.room.borrow_mut().part(socket.as_ref());
-        self.presence.hear(said);
+        self.presence.part(&socket);
         Ok(())
     }
 }
@@ -155,8 +153,10 @@ impl Presence {
 
     fn apply(&self, mut reports: Vec<Report>) -> Result<()> {
         // Whoever is connected is here, whatever a page says that does not know of the others.
-        let mistaken = |report: &Report| matches!(&report.signal, Signal::Leave { key, tab: None } if self.room.borrow().holds(key));
-        reports.retain(|report| !mistaken(report));
+        reports.retain(|report| match &report.signal {
+            Signal::Leave { key, tab: None } => !self.room.borrow().holds(key),
+            Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut(_) => true,
+        });
         for report in &mut reports {
             // What they said here in the meantime is no sign that they have signed in again: who has will connect again.
             let connected =
@@ -174,6 +174,12 @@ impl Presence {
             self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(user));
         }
         Ok(())
+    }
+
+    /// Somebody's socket was closed.
+    fn part(&self, socket: &WebSocket) {
+        let said = self.room.borrow_mut().part(socket.as_ref());
+        self.hear(said);
     }
 
     /// Takes what somebody who watches says, and stores it now or when it is time.

@@ -223,9 +223,7 @@ impl Room {
 
     /// Parts from those who have fallen silent, if it is time to look: they have left when they were last heard.
     pub fn part_from_silent(&mut self, now: Timestamp) -> Vec<Report> {
-        // A clock that was put back makes nobody wait.
-        let early = self.look_at.is_some_and(|at| now < at && at <= now.plus(pulse::SILENCE).plus(pulse::SILENCE));
-        if self.seats.len() < 2 || early {
+        if self.seats.len() < 2 || self.look_at.is_some_and(|at| !pulse::look_is_due(at, now)) {
             return Vec::new();
         }
         let heard: Vec<_> =

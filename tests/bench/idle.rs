@@ -1,10 +1,10 @@
 //! What it takes to watch while nothing happens: memory, waking up, and how often that has to be.
 
 use crate::crowd::{Crowd, most_watchers};
-use crate::harness::{FIREFOX, Server, Setup};
+use crate::harness::{Server, Setup};
 use crate::http::SECRET;
 use crate::live::{ALL, SELDOM, heading, server, settle, visible};
-use crate::load::Connection;
+use crate::load::{Connection, touch};
 use std::time::{Duration, Instant};
 use whos_online::presence::id::{TabId, UserId};
 use whos_online::presence::member::{MemberKey, Signal, State, Touch};
@@ -64,12 +64,7 @@ fn rebuild() {
     for member in 0..MEMBERS {
         let body = format!(r#"{{"path":"/page/{}"}}"#, member % 500);
         let address = format!("10.7.{}.{}", member / 250, member % 250);
-        let request = format!(
-            "POST /_presence/v1/touch HTTP/1.1\r\nhost: bench\r\nuser-agent: {FIREFOX}\r\ncf-connecting-ip: {address}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        assert_eq!(connection.ask(request.as_bytes()), 204);
+        assert_eq!(connection.ask(&touch(&address, "", &body)), 204);
         crowd.hear(Duration::ZERO);
     }
     settle(&mut crowd);

@@ -2,9 +2,9 @@
 //! of them read by one thread beside it. What that thread adds is in the figures.
 
 use crate::crowd::{Crowd, most_watchers};
-use crate::harness::{FIREFOX, Server, Setup};
+use crate::harness::{Server, Setup};
 use crate::http::{SECRET, id, token};
-use crate::load::Connection;
+use crate::load::{Connection, touch};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -146,7 +146,8 @@ fn join(port: u16, every: Duration, joins: usize, sent: &Mutex<HashMap<String, I
     let start = Instant::now();
     let one = |first: usize| {
         for number in (first..joins).step_by(SENDERS) {
-            let request = touch(number);
+            let by = format!("authorization: Bearer {}\r\n", token(number));
+            let request = touch("10.0.0.1", &by, r#"{"path":"/forum/topic/42","title":"A topic of the forum"}"#);
             thread::sleep((every * number as u32).saturating_sub(start.elapsed()));
             sent.lock().unwrap().insert(id(number), Instant::now());
             // One that is kept would be closed meanwhile where joins are far apart.
@@ -154,16 +155,4 @@ fn join(port: u16, every: Duration, joins: usize, sent: &Mutex<HashMap<String, I
         }
     };
     thread::scope(|scope| (0..SENDERS).for_each(|first| drop(scope.spawn(move || one(first)))));
-}
-
-/// The touch of a user who has not been here before.
-pub fn touch(number: usize) -> Vec<u8> {
-    let body = r#"{"path":"/forum/topic/42","title":"A topic of the forum"}"#;
-    format!(
-        "POST /_presence/v1/touch HTTP/1.1\r\nhost: bench\r\nuser-agent: {FIREFOX}\r\ncf-connecting-ip: 10.0.0.1\r\n\
-         authorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        token(number),
-        body.len()
-    )
-    .into_bytes()
 }

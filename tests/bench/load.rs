@@ -1,5 +1,6 @@
 //! A load: connections that are kept alive, each of which asks again as soon as it is answered.
 
+use crate::harness::FIREFOX;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -68,6 +69,16 @@ impl Connection {
     fn skip(&mut self, length: usize) {
         std::io::copy(&mut self.reader.by_ref().take(length as u64), &mut std::io::sink()).unwrap();
     }
+}
+
+/// A touch over HTTP, as the request of somebody at an address, with further headers.
+pub fn touch(address: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST /_presence/v1/touch HTTP/1.1\r\nhost: bench\r\nuser-agent: {FIREFOX}\r\ncf-connecting-ip: {address}\r\n\
+         {headers}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 /// Sends requests, in turn, over and over, for some time.

@@ -247,6 +247,13 @@ impl Server {
         list["users"].as_array().unwrap().iter().map(|user| user["id"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// The pages with somebody on them, most first.
+    #[allow(dead_code, reason = "the bench does not ask")]
+    pub fn pages(&self) -> Vec<String> {
+        let list = self.json("/_presence/v1/pages.json");
+        list["pages"].as_array().unwrap().iter().map(|page| page["path"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// Bytes as they are, on a connection of their own; the answer as it is.
     pub fn raw(&self, request: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
@@ -417,6 +424,16 @@ pub fn eventually<T: PartialEq + std::fmt::Debug>(expected: T, mut found: impl F
             return;
         }
         assert!(start.elapsed() < PATIENCE, "still {now:?}, not {expected:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Checks again and again, for so long.
+#[allow(dead_code, reason = "the bench checks nothing")]
+pub fn throughout(time: Duration, mut check: impl FnMut()) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        check();
         std::thread::sleep(Duration::from_millis(20));
     }
 }

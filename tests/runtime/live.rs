@@ -6,13 +6,23 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use std::time::Duration;
 use tungstenite::protocol::CloseFrame;
 
 const SECRET: &str = "a-secret-of-thirty-two-characters";
 const ONLINE: &str = "/_presence/v1/online.json";
 
 pub fn setup() -> Setup {
-    Setup::new().var("PRESENCE_SECRET", SECRET).var("SITE", "club")
+    club(Setup::new())
+}
+
+/// The same with the test hooks.
+pub fn hooked() -> Setup {
+    club(Setup::hooked())
+}
+
+fn club(setup: Setup) -> Setup {
+    setup.var("PRESENCE_SECRET", SECRET).var("SITE", "club")
 }
 
 fn token_until(user: &str, end: i64) -> String {
@@ -89,7 +99,7 @@ fn what_is_restricted_is_restricted_for_those_who_watch_too() {
 
 #[test]
 fn a_socket_touches_and_leaves_for_its_tabs() {
-    let server = Setup::hooked().var("PRESENCE_SECRET", SECRET).var("SITE", "club").start();
+    let server = hooked().start();
     let mut watcher = Watcher::open(&server, "", &[]);
     let mut sally = Watcher::open(&server, &format!("?tab=one&token={}", token("sally")), &[]);
     sally.say(&json!({"type": "touch", "tab": "two", "path": "/forum", "title": "Forum", "state": "online"}));
@@ -139,9 +149,7 @@ fn a_flood_is_left_unread_and_then_shown_out() {
         }
     }
     assert_eq!(flooder.closed(), (4429, "too many messages".to_owned()));
-    let pages = server.json("/_presence/v1/pages.json");
-    let path = pages["pages"][0]["path"].as_str().unwrap();
-    let last: u32 = path.trim_start_matches('/').parse().unwrap();
+    let last: u32 = server.pages()[0].trim_start_matches('/').parse().unwrap();
     assert!(last < 100, "{last}");
 }
 
@@ -149,10 +157,7 @@ fn a_flood_is_left_unread_and_then_shown_out() {
 fn one_visitor_has_so_many_connections_and_no_more() {
     let server = setup().start();
     let mut open: Vec<_> = (0..32).map(|_| Watcher::open(&server, "?view=count", &[])).collect();
-    let refused = || {
-        let socket = connect(&server, "?view=count", &[]).unwrap();
-        Watcher { socket, users: Default::default(), counts: Value::Null, version: 0, told: Vec::new() }.closed()
-    };
+    let refused = || Watcher::of(connect(&server, "?view=count", &[]).unwrap()).closed();
     assert_eq!(refused(), (4429, "too many connections".to_owned()));
     let stream = server.by("10.8.8.8").with("accept", "text/event-stream").get("/_presence/v1/live?view=count");
     assert_eq!(stream.status, 429);
@@ -200,11 +205,7 @@ fn who_is_connected_is_here_whatever_a_page_says_that_does_not_know_of_it() {
     let client = server.by("10.0.0.1").with("authorization", &format!("Bearer {}", token("sally")));
     assert_eq!(client.post("/_presence/v1/leave", "{}").status, 204);
     // Longer than the grace of one who leaves.
-    let start = std::time::Instant::now();
-    eventually(true, || {
-        assert_eq!(server.ids(ONLINE), ["sally"]);
-        start.elapsed().as_secs() > 10
-    });
+    throughout(Duration::from_secs(11), || assert_eq!(server.ids(ONLINE), ["sally"]));
     drop(sally);
     watcher.until(|watcher| watcher.ids().is_empty());
 }
@@ -295,15 +296,7 @@ fn who_hides_stays_hidden_whatever_another_page_of_theirs_says() {
     watcher.until(|watcher| watcher.ids().is_empty());
     other_tab.say(&json!({"type": "touch", "path": "/elsewhere"}));
     assert_eq!(server.by("10.0.0.2").with("cookie", &cookie).touch(r#"{"path": "/old"}"#).status, 204);
-    eventually(json!("/old"), || {
-        let pages = server.json("/_presence/v1/pages.json");
-        pages["pages"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|page| page["path"] == "/old")
-            .map_or(json!(null), |page| page["path"].clone())
-    });
+    eventually(true, || server.pages().contains(&"/old".to_owned()));
     assert_eq!(server.ids(ONLINE), [""; 0], "she is there, and hidden");
     let server = server.kill_and_restart();
     assert_eq!(server.by("10.0.0.2").with("cookie", &cookie).touch(r#"{"path": "/again"}"#).status, 204);
@@ -329,13 +322,8 @@ fn who_was_cut_off_goes_on_where_they_were() {
     eventually(3, || server.ids(ONLINE).len());
     let mut back = Watcher::open(&server, "", &[]);
     back.until(|watcher| watcher.ids() == ["bob", "sally", "zoe"]);
-    let mut resumed = Watcher {
-        socket: connect(&server, &format!("?since={version}"), &[]).unwrap(),
-        users,
-        counts: Value::Null,
-        version,
-        told: Vec::new(),
-    };
+    let mut resumed =
+        Watcher { users, version, ..Watcher::of(connect(&server, &format!("?since={version}"), &[]).unwrap()) };
     resumed.until(|watcher| watcher.ids() == ["bob", "sally", "zoe"]);
     resumed.converge(&server);
     for unknown in [1, version + 1_000_000_000] {

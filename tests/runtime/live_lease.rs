@@ -1,17 +1,16 @@
 //! Connections that end without a word, and those that take in less than they are told.
 
 use crate::harness::*;
-use crate::live::{setup, token, touch};
+use crate::live::{hooked, setup, token, touch};
 use crate::live_socket::*;
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const ONLINE: &str = "/_presence/v1/online.json";
 
 /// A server whose clock is moved by tests, and the time at which it begins.
 fn with_a_clock() -> (Server, i64) {
-    let server =
-        Setup::hooked().var("PRESENCE_SECRET", "a-secret-of-thirty-two-characters").var("SITE", "club").start();
+    let server = hooked().start();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     (server, now)
 }
@@ -32,7 +31,7 @@ fn who_vanished_without_a_word_is_gone_after_a_minute() {
     // The connections are open, and nothing comes from them.
     at(&server, start + 40_000);
     watcher.say(&json!({"type": "touch", "tab": "own", "path": "/still-here"}));
-    eventually(json!("/still-here"), || server.json("/_presence/v1/pages.json")["pages"][0]["path"].clone());
+    eventually(Some("/still-here".to_owned()), || server.pages().into_iter().next());
     assert_eq!(at(&server, start + 55_000)["counts"]["users"], 1);
     at(&server, start + 62_000);
     // The clock stands still otherwise.
@@ -55,13 +54,8 @@ fn who_is_dead_while_the_server_was_is_gone_too() {
     let (version, users) = (watcher.version, watcher.users.clone());
     let server = server.kill_and_restart();
     drop((watcher, sally));
-    let mut back = Watcher {
-        socket: connect(&server, &format!("?since={version}"), &[]).unwrap(),
-        users,
-        counts: Value::Null,
-        version,
-        told: Vec::new(),
-    };
+    let mut back =
+        Watcher { users, version, ..Watcher::of(connect(&server, &format!("?since={version}"), &[]).unwrap()) };
     back.hear();
     assert_eq!(back.ids(), ["sally"], "she may come back as the others do");
     at(&server, start + 400_000);
@@ -110,11 +104,7 @@ fn a_page_that_reconnects_before_its_old_connection_has_ended_is_one_tab_that_ne
     watcher.converge(&server);
     assert_eq!(watcher.users["sally"]["tabs"], 1);
     // Longer than the grace of one who leaves.
-    let start = std::time::Instant::now();
-    eventually(true, || {
-        assert_eq!(server.ids(ONLINE), ["sally"]);
-        start.elapsed().as_secs() > 10
-    });
+    throughout(Duration::from_secs(11), || assert_eq!(server.ids(ONLINE), ["sally"]));
     drop(connections);
     watcher.until(|watcher| watcher.ids().is_empty());
 }
@@ -125,9 +115,8 @@ fn a_connection_keeps_its_visitor_online_between_two_pings_however_short_the_win
     let mut watcher = Watcher::open(&server, "", &[]);
     let _sally = Watcher::open(&server, &format!("?token={}", token("sally")), &[]);
     watcher.until(|watcher| watcher.ids() == ["sally"]);
-    let start = std::time::Instant::now();
     // Nobody asks meanwhile: it is the object itself that looks whose time has passed.
-    eventually(true, || start.elapsed().as_secs() >= 8);
+    throughout(Duration::from_secs(8), || {});
     assert_eq!(server.json(ONLINE)["counts"]["total"], 2);
     watcher.converge(&server);
     assert_eq!(watcher.told.len(), 2, "nothing has happened: {:?}", watcher.told);
@@ -135,8 +124,7 @@ fn a_connection_keeps_its_visitor_online_between_two_pings_however_short_the_win
 
 #[test]
 fn an_object_sleeps_while_nobody_comes_or_goes_and_nobody_notices_when_it_wakes() {
-    let server =
-        Setup::hooked().var("PRESENCE_SECRET", "a-secret-of-thirty-two-characters").var("SITE", "club").start();
+    let server = hooked().start();
     let mut watcher = Watcher::open(&server, "", &[]);
     let _sally = Watcher::open(&server, &format!("?token={}", token("sally")), &[]);
     touch(&server, "bob", json!({"path": "/"}));
@@ -161,22 +149,13 @@ fn an_object_sleeps_while_nobody_comes_or_goes_and_nobody_notices_when_it_wakes(
     assert_eq!(server.built(), 2);
     // It knows whose connection is whose.
     watcher.say(&json!({"type": "touch", "path": "/awake"}));
-    eventually(json!("/awake"), || {
-        let pages = server.json("/_presence/v1/pages.json");
-        pages["pages"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|page| page["path"] == "/awake")
-            .map_or(json!(null), |page| page["path"].clone())
-    });
+    eventually(true, || server.pages().contains(&"/awake".to_owned()));
 }
 
 #[test]
 fn who_has_themselves_erased_one_after_the_other_does_not_cut_the_connections_of_all_each_time() {
     let admin = "only-for-tests-of-the-club";
-    let server = Setup::hooked().var("PRESENCE_SECRET", "a-secret-of-thirty-two-characters").var("SITE", "club");
-    let server = server.var("ADMIN_TOKEN", admin).start();
+    let server = hooked().var("ADMIN_TOKEN", admin).start();
     let erase = |user: &str| {
         let admin = server.by("10.0.0.9").with("authorization", &format!("Bearer {admin}"));
         assert_eq!(admin.send("DELETE", &format!("/_presence/v1/users/{user}"), None).status, 204);

@@ -23,15 +23,15 @@ pub struct Watcher {
 impl Watcher {
     /// Opens a socket with a query and headers, and waits for how things are.
     pub fn open(server: &Server, query: &str, headers: &[(&str, &str)]) -> Self {
-        let mut watcher = Self {
-            socket: connect(server, query, headers).unwrap_or_else(|status| panic!("refused with {status}")),
-            users: BTreeMap::new(),
-            counts: Value::Null,
-            version: 0,
-            told: Vec::new(),
-        };
+        let socket = connect(server, query, headers);
+        let mut watcher = Self::of(socket.unwrap_or_else(|status| panic!("refused with {status}")));
         watcher.hear();
         watcher
+    }
+
+    /// Somebody with a socket who knows nothing yet.
+    pub fn of(socket: WebSocket<TcpStream>) -> Self {
+        Self { socket, users: BTreeMap::new(), counts: Value::Null, version: 0, told: Vec::new() }
     }
 
     /// A message, taken in.

@@ -67,7 +67,7 @@ impl<'a> Tally<'a> {
     fn by_topic(&self) -> &HashMap<&'a str, Numbers> {
         self.by_topic.get_or_init(|| {
             let mut all: HashMap<&str, Numbers> = HashMap::new();
-            for member in self.site.members().filter(|_| self.site.places.have_topics()) {
+            for member in self.site.members() {
                 let mut topics: Vec<_> = self.site.looks(member).map(|(topic, _)| topic.as_str()).collect();
                 topics.sort_unstable();
                 topics.dedup();
