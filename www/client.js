@@ -71,13 +71,18 @@ function learn(known, { type, version, counts, users = [], joins = [], updates =
 }
 
 function hear(key, message) {
+  const known = feeds.get(key)?.known;
+  if (!(message.version < known?.version)) show(key, learn(known, message), message);
+}
+
+// What is known now, and who came and went since.
+function show(key, known, { joins = [], leaves = [] }) {
   const feed = feeds.get(key);
-  const known = feed && message.version >= (feed.known?.version ?? 0) && learn(feed.known, message);
-  if (!known) return;
-  const leaves = (message.leaves ?? []).map((id) => feed.known.users.get(id) ?? { id });
+  if (!feed || !known) return;
+  const gone = leaves.map((id) => feed.known?.users.get(id) ?? { id });
   feed.known = known;
   const { version, counts, users } = known;
-  feed.shown = { version, counts, users: [...users.values()].slice(0, feed.limit), joins: message.joins ?? [], leaves };
+  feed.shown = { version, counts, users: [...users.values()].slice(0, feed.limit), joins, leaves: gone };
   for (const listener of feed.listeners.keys()) tell(listener, feed.shown);
 }
 
@@ -108,7 +113,12 @@ function report() {
   const text = JSON.stringify(said);
   if (text === told) return;
   told = text;
-  if (leads) return note(said);
+  if (leads) {
+    note(said);
+    // What another tab has asked for first is known already.
+    for (const [key, feed] of feeds) if (!feed.shown) show(key, lines.get(key)?.known, {});
+    return;
+  }
   channel.postMessage(said);
   unheard ??= setTimeout(takeOver, PATIENCE * 1000);
 }
@@ -207,8 +217,8 @@ function answer(said) {
   if (!tabs.has(from)) locks.request(`${group} ${from}`, { signal: resigned.signal }, () => forget(from)).catch(() => {});
   channel.postMessage({ to: from });
   for (const [key] of wants) {
-    const message = lines.get(key)?.all();
-    if (message) channel.postMessage({ to: from, key, message });
+    const known = lines.get(key)?.known;
+    if (known) channel.postMessage({ to: from, key, message: { ...known, users: [...known.users.values()] } });
   }
   note(said);
 }
@@ -274,9 +284,9 @@ async function request(path, options) {
 
 class Line {
   isNew = true; // nothing is known yet of whether it will work
+  known; // what has been heard
   #query;
   #key;
-  #known;
   #socket;
   #over;
   #nudge;
@@ -296,11 +306,6 @@ class Line {
 
   send(message) {
     this.#socket.send(JSON.stringify(message));
-  }
-
-  /** All that is known, as a message. */
-  all() {
-    return this.#known && { ...this.#known, users: [...this.#known.users.values()] };
   }
 
   /** Looks whether it still works, or tries again. */
@@ -346,7 +351,7 @@ class Line {
   // Ends when the connection does, and says whether there was one.
   #listen() {
     return new Promise((resolve) => {
-      const since = this.#known ? `&since=${this.#known.version}` : "";
+      const since = this.known ? `&since=${this.known.version}` : "";
       const socket = new WebSocket(`${base.replace(/^http/, "ws")}v1/live?${this.#query}&tab=${tab}${since}`);
       let opened = false;
       let pings, silence;
@@ -365,7 +370,7 @@ class Line {
       this.#socket = socket;
       this.#nudge = () => this.isOpen && !this.#over && expect("ping");
       socket.onclose = ({ code }) => {
-        if (code === 4401) this.#known = null; // what somebody else was told is not for them, or not all
+        if (code === 4401) this.known = null; // what somebody else was told is not for them, or not all
         done();
       };
       socket.onmessage = ({ data }) => {
@@ -374,7 +379,7 @@ class Line {
         try {
           this.#take(JSON.parse(data));
         } catch {
-          this.#known = null; // and everything anew
+          this.known = null; // and everything anew
           return done();
         }
         if (opened) return;
@@ -393,7 +398,7 @@ class Line {
     query.delete("view");
     const source = names || query.size > 1 ? `v1/online.json?${query}` : "v1/count.json";
     const data = JSON.parse(await request(source, { cache: "no-cache" })); // not what was true a page ago
-    const { version = this.#known?.version ?? 0, counts = data, users } = data;
+    const { version = this.known?.version ?? 0, counts = data, users } = data;
     this.#take({ version, counts, users });
     touchEvery = Math.max(1, Math.min(60, data.online_timeout / 2 || 60));
   }
@@ -403,6 +408,7 @@ class Line {
     if (!/^40[13]$/.test(status) || this.#query.has("view")) return false;
     this.#query.set("view", "count");
     this.#query.delete("limit");
+    if (this.known) this.known = { ...this.known, users: new Map() };
     this.#next = 0;
     return true;
   }
@@ -411,12 +417,12 @@ class Line {
     if (this.#over) return;
     const { counts, version, leaves } = message;
     if (!(counts?.total >= 0)) throw new Error("there are no counts in it");
-    if (version < this.#known?.version) return; // asked for meanwhile, and newer
-    this.#known = learn(this.#known, message);
-    hear(this.#key, message);
+    if (version < this.known?.version) return; // asked for meanwhile, and newer
+    this.known = learn(this.known, message);
+    show(this.#key, this.known, message);
     if (tabs.size > 1) channel.postMessage({ key: this.#key, message });
     const wanted = Math.min(this.#query.get("limit") ?? 0, counts.users);
-    if (leaves && this.#known.users.size < wanted) this.#ask();
+    if (leaves && this.known.users.size < wanted) this.#ask();
   }
 
   // So many have gone that there is room on the list for some of whom nothing was told.

@@ -197,6 +197,26 @@ describe("live", () => {
     assert.deepEqual(page.problems, []);
   });
 
+  test("tells a page at once what another tab has asked for before it", async (t) => {
+    const body = `<output></output><script type="module">
+      import { subscribe } from "/_presence/client.js";
+      window.heard = [];
+      window.ask = () => subscribe((presence) => window.heard.push(presence), { topic: "tea" });
+    </script>`;
+    const worker = await startMembers(t, { body });
+    const leading = await open(t, worker.url("/?as=sally&name=Sally"));
+    await eventually(async () => assert.equal((await worker.json("/v1/count.json")).total, 1));
+    const following = await openTab(leading.context(), worker.url("/"));
+    await following.evaluate(() => window.ask());
+    const heard = (page) => page.evaluate(() => window.heard.at(-1)?.users.map(({ id }) => id));
+    await eventually(async () => assert.deepEqual(await heard(following), ["sally"]));
+    // Nothing happens from now on, so that nothing is said.
+    await throughout(1000, async () => assert.deepEqual(await heard(following), ["sally"]));
+    await leading.evaluate(() => window.ask());
+    await eventually(async () => assert.deepEqual(await heard(leading), ["sally"]));
+    assert.deepEqual(leading.problems, []);
+  });
+
   test("goes its own way where a page may keep nothing", async (t) => {
     const worker = await startMembers(t);
     const page = await open(t, "about:blank");
