@@ -8,7 +8,7 @@ const online = (page) => page.locator("whos-online [part=count]").innerText();
 const rows = (page) => page.locator("#pages li").allInnerTexts();
 const row = (text) => text.replace(/\s+/g, " ");
 
-describe("the demo page", { concurrency: 5, timeout: 120_000 }, () => {
+describe("the demo page", { concurrency: 5, timeout: 600_000 }, () => {
   test("opens without an error or a violation of its policy, and shows me online", async (t) => {
     const worker = await startWorker(t);
     const page = await open(t, worker.url("/"));

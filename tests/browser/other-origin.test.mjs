@@ -11,7 +11,7 @@ async function startElsewhere(t) {
   return { ...site, embed: (embedded) => (worker = embedded) };
 }
 
-describe("a page of another origin", { concurrency: 4, timeout: 120_000 }, () => {
+describe("a page of another origin", { concurrency: 4, timeout: 600_000 }, () => {
   // 127.0.0.1 and localhost are two sites, two ports of one host are one.
   for (const [kind, host] of [["another port", "127.0.0.1"], ["another site", "localhost"]]) {
     test(`on ${kind} that is listed is recorded, shows the list, and leaves`, async (t) => {

@@ -15,7 +15,7 @@ import { chromium } from "playwright-core";
 import workerd from "workerd";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
-const PATIENCE = 30_000; // milliseconds
+const PATIENCE = 60_000; // milliseconds
 
 /** Waits until a check no longer throws, and gives what it returns. */
 export async function eventually(check, patience = PATIENCE) {

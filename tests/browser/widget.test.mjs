@@ -13,7 +13,7 @@ const names = (page, element = "whos-online") => page.locator(`${element} [part=
 const lines = async (page, element) => (await region(page, element).innerText()).split("\n").map((line) => line.trim()).filter(Boolean);
 const members = async (worker, kind = "user") => (await worker.json(`/v1/online.json?kind=${kind}`)).users;
 
-describe("the widget", { concurrency: 5, timeout: 120_000 }, () => {
+describe("the widget", { concurrency: 5, timeout: 600_000 }, () => {
   test("is 4096 bytes gzip at most", () => {
     const { length } = gzipSync(readFileSync(join(root, "www/widget.js")), { level: 9 });
     assert.ok(length <= 4096, `it is ${length}`);
