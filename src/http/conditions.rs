@@ -44,7 +44,7 @@ impl Precondition {
     /// # Errors
     /// 400 for what makes no sense here: `If-None-Match` with a tag.
     pub fn of(request: &impl Headers) -> Result<Self, Problem> {
-        let header = |name| request.get(name).map(|value| value.trim().to_owned());
+        let header = |name: &'static str| request.get(name).map(|value| value.trim().to_owned());
         match (header("if-none-match"), header("if-match")) {
             (None, None) => Ok(Self::None),
             (Some(any), None) if any == "*" => Ok(Self::Absent),

@@ -12,11 +12,16 @@ pub mod route;
 /// Header look-up, so that the same code reads a browser's request, an origin's answer and a test's list.
 pub trait Headers {
     /// A header's value, joined by `, ` where it is repeated. Names are matched without regard to case.
-    fn get(&self, name: &str) -> Option<String>;
+    fn get(&self, name: &'static str) -> Option<String>;
+
+    /// Whether there is one of a name.
+    fn has(&self, name: &'static str) -> bool {
+        self.get(name).is_some()
+    }
 }
 
 impl Headers for &[(&str, &str)] {
-    fn get(&self, name: &str) -> Option<String> {
+    fn get(&self, name: &'static str) -> Option<String> {
         let same = |(known, _): &&(&str, &str)| known.eq_ignore_ascii_case(name);
         let values: Vec<_> = self.iter().filter(same).map(|(_, value)| *value).collect();
         (!values.is_empty()).then(|| values.join(", "))
@@ -24,7 +29,7 @@ impl Headers for &[(&str, &str)] {
 }
 
 impl<const N: usize> Headers for [(&str, &str); N] {
-    fn get(&self, name: &str) -> Option<String> {
+    fn get(&self, name: &'static str) -> Option<String> {
         Headers::get(&self.as_slice(), name)
     }
 }
@@ -33,7 +38,7 @@ impl<const N: usize> Headers for [(&str, &str); N] {
 mod tests {
     use super::*;
 
-    fn value(headers: &dyn Headers, name: &str) -> Option<String> {
+    fn value(headers: &dyn Headers, name: &'static str) -> Option<String> {
         headers.get(name)
     }
 

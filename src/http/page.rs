@@ -54,17 +54,16 @@ pub enum Look {
 impl Look {
     /// How an answer to a request with this method is looked through.
     pub fn of(method: &str, status: u16, answer: &impl Headers) -> Self {
-        let is = |name: &str, values: &[&str]| {
-            answer.get(name).is_some_and(|value| {
-                let value = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-                values.contains(&value.as_str())
-            })
+        let plain = |name: &'static str| {
+            let value = answer.get(name)?;
+            Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
         };
-        let page = is("content-type", &["text/html", "application/xhtml+xml"]);
-        let compressed = answer.get("content-encoding").is_some() && !is("content-encoding", &["", "identity"]);
+        let content_type = plain("content-type");
+        let page = matches!(content_type.as_deref(), Some("text/html" | "application/xhtml+xml"));
+        let compressed = || plain("content-encoding").is_some_and(|encoding| !["", "identity"].contains(&&*encoding));
         match status {
-            _ if method == "HEAD" || compressed => Self::None,
-            206 if page || is("content-type", &["multipart/byteranges"]) => Self::Piece,
+            _ if method == "HEAD" || compressed() => Self::None,
+            206 if page || content_type.as_deref() == Some("multipart/byteranges") => Self::Piece,
             // These have no body, and of others no new answer can be made.
             204 | 205 | 206 | 304 | ..200 | 600.. => Self::None,
             _ if !page => Self::None,

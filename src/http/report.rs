@@ -108,7 +108,7 @@ pub enum PageRequest {
 impl PageRequest {
     /// Tells them apart by the fetch metadata, or by what is accepted where a browser sends none.
     pub fn of(request: &impl Headers) -> Self {
-        let ahead = |name| {
+        let ahead = |name: &'static str| {
             request.get(name).is_some_and(|purpose| purpose.contains("prefetch") || purpose.contains("prerender"))
         };
         if ahead("sec-purpose") || ahead("purpose") || ahead("x-moz") || ahead("x-purpose") {

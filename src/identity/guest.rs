@@ -7,25 +7,39 @@ use crate::config::Secret;
 use crate::presence::id::{GuestKey, SiteName};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use siphasher::sip::SipHasher24;
+use std::hash::Hasher;
 
-/// The key of a guest of a site on a day (counted from the epoch).
-///
-/// Of the digest 64 bits are kept: with a million guests online the odds that any two are taken for one are below
-/// one in ten million.
-pub fn key(secret: &Secret, day: i64, site: &SiteName, address: &str, user_agent: &str) -> GuestKey {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.bytes()) else {
+/// What guests are told apart by: 128 bits that come of a site's secret, and of which nobody can tell it.
+#[derive(Clone)]
+pub struct GuestSecret([u8; 16]);
+
+impl GuestSecret {
+    /// The one that comes of a secret.
+    pub fn of(secret: &Secret) -> Self {
+        let mut key = [0; 16];
         // HMAC takes keys of any length.
-        return GuestKey(0);
-    };
-    mac.update(b"guest");
-    mac.update(&day.to_be_bytes());
+        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.bytes()) {
+            mac.update(b"guest");
+            key.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(byte, digest)| *byte = digest);
+        }
+        Self(key)
+    }
+}
+
+/// The key of a guest of a site on a day (counted from the epoch): SipHash-2-4, which is made for keyed digests of short
+/// texts (<https://www.aumasson.jp/siphash/siphash.pdf>) and takes a tenth of an HMAC's time, once a page.
+///
+/// With a million guests online the odds that any two of its 64 bits are alike are below one in ten million.
+pub fn key(secret: &GuestSecret, day: i64, site: &SiteName, address: &str, user_agent: &str) -> GuestKey {
+    let mut digest = SipHasher24::new_with_key(&secret.0);
+    digest.write(&day.to_be_bytes());
     // Each part with its length, so that no two lists of parts read alike.
     for part in [site.as_str(), address, user_agent] {
-        mac.update(&(part.len() as u64).to_be_bytes());
-        mac.update(part.as_bytes());
+        digest.write(&(part.len() as u64).to_be_bytes());
+        digest.write(part.as_bytes());
     }
-    let digest = mac.finalize().into_bytes();
-    GuestKey(digest.iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte)))
+    GuestKey(digest.finish())
 }
 
 #[cfg(test)]
@@ -35,11 +49,12 @@ mod tests {
     #[test]
     fn a_guest_is_told_by_address_browser_site_day_and_secret() {
         let site = |name: &str| SiteName::parse(name).unwrap();
-        let secret = Secret::new(*b"0123456789abcdef");
+        let of = |text: &[u8]| GuestSecret::of(&Secret::new(text));
+        let secret = of(b"0123456789abcdef");
         let one = key(&secret, 1, &site("a"), "10.0.0.1", "Firefox");
         assert_eq!(key(&secret, 1, &site("a"), "10.0.0.1", "Firefox"), one);
         let others = [
-            key(&Secret::new(*b"0123456789abcdeg"), 1, &site("a"), "10.0.0.1", "Firefox"),
+            key(&of(b"0123456789abcdeg"), 1, &site("a"), "10.0.0.1", "Firefox"),
             key(&secret, 2, &site("a"), "10.0.0.1", "Firefox"),
             key(&secret, 1, &site("b"), "10.0.0.1", "Firefox"),
             key(&secret, 1, &site("a"), "10.0.0.2", "Firefox"),

@@ -21,6 +21,7 @@ use crate::http::Headers;
 use crate::presence::id::{SiteName, UserId};
 use crate::presence::member::{MemberKey, Profile};
 use crate::presence::time::Timestamp;
+use guest::GuestSecret;
 use login::{Basic, CookieNames, Login};
 use permission::Right;
 use serde::{Deserialize, Serialize};
@@ -130,14 +131,12 @@ impl Asker {
 
     /// What failed attempts of this client are counted by.
     pub fn client(&self, keys: &Keys, now: Timestamp) -> u64 {
-        guest::key(keys.newest(), now.day(), &self.site, &self.address, "").0
+        guest::key(&keys.guests, now.day(), &self.site, &self.address, "").0
     }
 
-    /// The user whom a token or a cookie of ours names, and until when it is good.
-    pub fn signed(&self, keys: &Keys, now: Timestamp) -> Option<Claims> {
-        let bearer = self.bearer.iter().map(|token| keys.verify(token, &self.site, now));
-        let cookies = self.cookies.iter().map(|token| keys.verify(token, &self.site, now));
-        bearer.chain(cookies).flatten().next()
+    /// What may be a token of ours, in the order in which it counts.
+    pub fn tokens(&self) -> impl Iterator<Item = &String> {
+        self.bearer.iter().chain(&self.cookies)
     }
 
     /// Whether the request bears a cookie of ours, good or bad.
@@ -147,28 +146,25 @@ impl Asker {
 
     /// The guest, or the bot, that this is when it is no user.
     pub fn stranger(&self, keys: &Keys, now: Timestamp) -> MemberKey {
-        let key = guest::key(keys.newest(), now.day(), &self.site, &self.address, &self.user_agent);
+        let key = guest::key(&keys.guests, now.day(), &self.site, &self.address, &self.user_agent);
         if bot::is_bot(&self.user_agent) { MemberKey::Bot(key) } else { MemberKey::Guest(key) }
     }
 }
 
 /// The keys of a site, newest first. There is always one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Keys {
     newest: Secret,
     older: Vec<Secret>,
+    guests: GuestSecret,
 }
 
 impl Keys {
     /// The keys, if there are any.
     pub fn new(secrets: Vec<Secret>) -> Option<Self> {
         let mut secrets = secrets.into_iter();
-        Some(Self { newest: secrets.next()?, older: secrets.collect() })
-    }
-
-    /// The key that signs.
-    pub fn newest(&self) -> &Secret {
-        &self.newest
+        let newest = secrets.next()?;
+        Some(Self { guests: GuestSecret::of(&newest), newest, older: secrets.collect() })
     }
 
     /// Signs for a user of a site, until `until`.

@@ -37,7 +37,7 @@ pub fn read(status: u16, response: &impl Headers) -> (Said, Option<Topic>) {
     if status == 401 || from_cache(response) {
         return (Said::Nothing, None);
     }
-    let decoded = |name: &str| decode(&response.get(name)?);
+    let decoded = |name: &'static str| decode(&response.get(name)?);
     let topic = decoded(TOPIC).and_then(|topic| Topic::parse(topic).ok());
     let said = match response.get(USER) {
         None => Said::Nothing,
@@ -71,7 +71,7 @@ pub fn is_shared(response: &impl Headers) -> bool {
     };
     let for_caches = ["cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"];
     let private = parts().any(|part| part.starts_with("private") || part == "no-store");
-    !private && (parts().any(fresh) || for_caches.iter().any(|name| response.get(name).is_some()))
+    !private && (parts().any(fresh) || for_caches.iter().any(|name| response.has(name)))
 }
 
 fn from_cache(response: &impl Headers) -> bool {

@@ -69,6 +69,8 @@ const RAW: &str = "noscript";
 
 thread_local! {
     static FINDER: RegExp = RegExp::new(MARKER, "i");
+    // One character a byte, whatever it means: the marker is ASCII.
+    static DECODER: Option<TextDecoder> = TextDecoder::new("latin1").ok();
 }
 
 /// Who looks at a page, as soon as that is known.
@@ -81,9 +83,9 @@ pub async fn body(response: &web_sys::Response) -> Result<Uint8Array, JsValue> {
 
 /// Whether a page holds anything that looks like a block.
 pub fn has_blocks(body: &Uint8Array) -> bool {
-    // One character a byte, whatever it means: the marker is ASCII. Where that fails there may be one.
-    let text = TextDecoder::new("latin1").and_then(|decoder| decoder.decode(body));
-    text.map_or(true, |text| found(&text))
+    let text = DECODER.with(|decoder| decoder.as_ref()?.decode(body).ok());
+    // Where it cannot be read there may be one.
+    text.is_none_or(|text| found(&text))
 }
 
 /// A page that is being rewritten.

@@ -7,6 +7,7 @@ mod answers;
 mod calls;
 mod clock;
 mod events;
+mod headers;
 #[cfg(feature = "test-hooks")]
 mod hooks;
 mod html;
@@ -33,14 +34,29 @@ use crate::http::report::{MAX_BODY, Seen, leave_from_body};
 use crate::http::route::{Live, Route};
 use crate::protocol::widget::Script;
 use futures_util::FutureExt;
+use js_sys::Reflect;
+use js_sys::futures::spawn_local;
 use request::Asked;
 use setup::Setup;
 use std::panic::AssertUnwindSafe;
+use wasm_bindgen::JsValue;
 use worker::{Context, Env, Result, event};
 
 /// The smallest picture there is: a transparent GIF of one pixel (GIF89a).
 const PIXEL: &[u8] =
     b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
+/// Has futures woken by promises. What wakes them takes the runtime's `queueMicrotask` where there is one when the first is
+/// woken, and here that costs many times as much: a twelfth of the time that a page takes.
+#[event(start)]
+fn start() {
+    let (global, name) = (js_sys::global(), JsValue::from("queueMicrotask"));
+    let Ok(queue) = Reflect::get(&global, &name) else { return };
+    if Reflect::set(&global, &name, &JsValue::UNDEFINED).is_ok() {
+        spawn_local(async {});
+        let _ = Reflect::set(&global, &name, &queue);
+    }
+}
 
 #[event(fetch)]
 async fn fetch(raw: web_sys::Request, env: Env, ctx: Context) -> Result<web_sys::Response> {

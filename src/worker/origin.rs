@@ -1,3 +1,4 @@
+use super::headers::PlatformHeaders;
 use super::request::Asked;
 use super::setup::Setup;
 use super::{answer, calls, clock, html, keys, recording, who};
@@ -29,14 +30,6 @@ const KEY_PATIENCE: Duration = Duration::from_millis(100);
 /// How long a page with blocks waits to be told who looks at it; then it is as for nobody in particular.
 const VIEWER_PATIENCE: Duration = Duration::from_secs(1);
 
-struct Answered(web_sys::Headers);
-
-impl Headers for Answered {
-    fn get(&self, name: &str) -> Option<String> {
-        self.0.get(name).ok().flatten()
-    }
-}
-
 /// Who asks for a page, by the request alone. All of it may have to be fetched, which happens while the origin is at
 /// work; nothing, where presence is out of order.
 type Identity = Option<(Rc<Keys>, Option<Known>)>;
@@ -57,61 +50,72 @@ pub async fn page(asked: Asked, setup: &Rc<Setup>, env: Env, ctx: Context) -> Re
         Err(problem) => return answer::write(problem.reply(), &asked),
     };
     let visiting = guarded(|| visit(&asked, setup, &env, &ctx)).flatten().map(Rc::new);
-    let response = match origin {
+    let answer = match origin {
         Origin::Demo => {
-            return answered(answer::write(demo(&asked, setup.base_path()), &asked)?, &asked, visiting, &ctx, false)
-                .await;
+            let answer = Answer::of(answer::write(demo(&asked, setup.base_path()), &asked)?, Look::None);
+            return answered(answer, &asked, visiting, &ctx).await;
         }
         Origin::Route | Origin::Url(_) => match fetch_page(&asked, origin).await {
-            Ok(response) => response,
+            Ok(answer) => answer,
             Err(error) => {
                 console_error!("the origin cannot be reached: {error}");
                 return answer::write(Problem::BadGateway.reply(), &asked);
             }
         },
     };
-    answered(response, &asked, visiting, &ctx, true).await
+    answered(answer, &asked, visiting, &ctx).await
+}
+
+/// What a page was answered with.
+struct Answer {
+    response: web_sys::Response,
+    headers: PlatformHeaders,
+    look: Look,
+}
+
+impl Answer {
+    fn of(response: web_sys::Response, look: Look) -> Self {
+        Self { headers: PlatformHeaders::of(response.headers()), response, look }
+    }
+
+    fn from_origin(response: web_sys::Response, method: &str) -> Self {
+        let answer = Self::of(response, Look::None);
+        Self { look: Look::of(method, answer.response.status(), &answer.headers), ..answer }
+    }
 }
 
 /// Serves what was answered, and looks on.
 async fn answered(
-    response: web_sys::Response,
+    answer: Answer,
     asked: &Asked,
     visiting: Option<Rc<Visiting>>,
     ctx: &Context,
-    may_change: bool,
 ) -> Result<web_sys::Response> {
     // What is between the origin and us goes no further, whatever becomes of the rest.
-    let told = {
-        let headers = Answered(response.headers());
-        HEADERS.iter().any(|name| headers.get(name).is_some())
-    };
+    let told = HEADERS.iter().any(|name| answer.headers.has(name));
     let (mut cookie, mut told_of) = (None, Said::Nothing);
     if let Some(visiting) = &visiting {
-        let (said, topic) = guarded(|| said(&response, visiting)).unwrap_or((Said::Nothing, None));
+        let (said, topic) = guarded(|| said(&answer, visiting)).unwrap_or((Said::Nothing, None));
         let keys = if told { visiting.signing_keys().await } else { None };
-        cookie = guarded(|| note(asked, &response, (said.clone(), topic), keys, visiting, ctx)).flatten();
+        cookie = guarded(|| note(asked, &answer, (said.clone(), topic), keys, visiting, ctx)).flatten();
         told_of = said;
     }
-    let viewed = if may_change { look_through(asked, &response, told_of, visiting.as_ref()).await } else { None };
-    match viewed {
-        Some(Err(error)) => {
+    match look_through(asked, answer, told_of, visiting.as_ref()).await {
+        Err(error) => {
             console_error!("the page broke off: {error:?}");
             answer::write(Problem::BadGateway.reply(), asked)
         }
-        Some(Ok((page, Kept::AsItWas))) if !told && cookie.is_none() => Ok(page),
-        Some(Ok((page, kept))) => changed(&page, kept, cookie),
-        None if told || cookie.is_some() => changed(&response, Kept::AsItWas, cookie),
-        None => Ok(response),
+        Ok((page, Kept::AsItWas)) if !told && cookie.is_none() => Ok(page.response),
+        Ok((page, kept)) => page.changed(kept, cookie),
     }
 }
 
 /// Fetches a page. Of one that came in pieces the whole is fetched: in a piece no block can be told.
-async fn fetch_page(asked: &Asked, origin: &Origin) -> std::result::Result<web_sys::Response, String> {
-    let response = forward(asked, origin, false).await?;
-    match Look::of(&asked.method, response.status(), &Answered(response.headers())) {
-        Look::Piece => forward(asked, origin, true).await,
-        _ => Ok(response),
+async fn fetch_page(asked: &Asked, origin: &Origin) -> std::result::Result<Answer, String> {
+    let answer = Answer::from_origin(forward(asked, origin, false).await?, &asked.method);
+    match answer.look {
+        Look::Piece => Ok(Answer::from_origin(forward(asked, origin, true).await?, &asked.method)),
+        _ => Ok(answer),
     }
 }
 
@@ -159,7 +163,7 @@ impl Visiting {
             return identity.clone();
         }
         let keys = keys.filter(|_| named)?;
-        let known = self.asker.signed(&keys, clock::now()).map(Known::Signed);
+        let known = who::signed(&self.asker, &keys);
         Some((keys, known))
     }
 
@@ -169,16 +173,16 @@ impl Visiting {
 }
 
 /// What the origin says of the visitor and of the page.
-fn said(response: &web_sys::Response, visiting: &Visiting) -> (Said, Option<Topic>) {
+fn said(answer: &Answer, visiting: &Visiting) -> (Said, Option<Topic>) {
     match visiting.setup.config() {
-        Ok(config) if config.trust_origin_headers => read(response.status(), &Answered(response.headers())),
+        Ok(config) if config.trust_origin_headers => read(answer.response.status(), &answer.headers),
         _ => (Said::Nothing, None),
     }
 }
 
 async fn forward(asked: &Asked, origin: &Origin, whole: bool) -> std::result::Result<web_sys::Response, String> {
     let text = |error: wasm_bindgen::JsValue| format!("{error:?}");
-    let sent_by_client = HEADERS.iter().any(|name| asked.get(name).is_some());
+    let sent_by_client = HEADERS.iter().any(|name| asked.has(name));
     let request = match origin {
         Origin::Url(base) => {
             let url = format!("{base}{}", asked.target());
@@ -230,7 +234,7 @@ fn demo(asked: &Asked, base_path: &str) -> Reply {
 /// Looks at who was answered, records them, and says what becomes of the cookie.
 fn note(
     asked: &Asked,
-    response: &web_sys::Response,
+    answer: &Answer,
     (said, topic): (Said, Option<Topic>),
     keys: Option<Rc<Keys>>,
     visiting: &Rc<Visiting>,
@@ -244,7 +248,8 @@ fn note(
         return None;
     }
     // A redirect is no place: the visitor is already on the way to another.
-    let redirected = (300..400).contains(&response.status()) && response.status() != 304;
+    let status = answer.response.status();
+    let redirected = (300..400).contains(&status) && status != 304;
     let document = request == PageRequest::Document && !redirected;
     let place = document.then(|| place_of_request(&asked.path, topic)).flatten();
     let seen = Seen { place, ..Seen::default() };
@@ -253,7 +258,7 @@ fn note(
         recording::record(visit.signals, &visiting.site, config, &visiting.env, ctx);
         return match visit.cookie? {
             // A shared cache would give what is done to one visitor's cookie to the next.
-            _ if is_shared(&Answered(response.headers())) => None,
+            _ if is_shared(&answer.headers) => None,
             CookieChange::Keep(token) => Some(cookies::keep(&token, asked.secure, COOKIE_LIFE.0)),
             CookieChange::Clear => Some(cookies::clear(asked.secure)),
         };
@@ -279,22 +284,22 @@ impl Later {
     }
 }
 
-/// The page as this visitor gets it, where that is not as it came: with the blocks that are for them, and with the
-/// widget's script.
+/// The page as this visitor gets it: with the blocks that are for them, and with the widget's script.
 async fn look_through(
     asked: &Asked,
-    response: &web_sys::Response,
+    answer: Answer,
     said: Said,
     visiting: Option<&Rc<Visiting>>,
-) -> Option<std::result::Result<(web_sys::Response, Kept), JsValue>> {
+) -> std::result::Result<(Page, Kept), JsValue> {
+    let Answer { response, headers, look } = answer;
     let config = visiting.and_then(|visiting| visiting.setup.config().ok());
-    let headers = Answered(response.headers());
     let script = config
         .filter(|config| config.inject_widget && PageRequest::of(asked) == PageRequest::Document)
         .map(|config| format!("{}/widget.js", config.base_path));
-    let (shared, named) = (is_shared(&headers), matches!(said, Said::User(_)));
+    let shared = || is_shared(&headers);
+    let named = matches!(said, Said::User(_));
     let viewer = || match visiting {
-        Some(visiting) if !shared => viewer(said, visiting.clone()),
+        Some(visiting) if !shared() => viewer(said, visiting.clone()),
         // What any cache may keep is written for nobody in particular; and so is what goes out while presence is out of
         // order.
         _ => html::known(Rc::default()),
@@ -303,42 +308,39 @@ async fn look_through(
         Some(script) => html::Rewriting::new().with_script(&script),
         None => Ok(html::Rewriting::new()),
     };
-    match Look::of(&asked.method, response.status(), &headers) {
-        Look::None | Look::Piece => None,
+    match look {
+        Look::None | Look::Piece => Ok((Page::from_elsewhere(response), Kept::AsItWas)),
         Look::Whole => {
-            let page = async {
-                let body = html::body(response).await?;
-                let whole = with_body(response, &body)?;
-                match (html::has_blocks(&body), script) {
-                    (false, None) => Ok((whole, Kept::AsItWas)),
-                    (false, script) => Ok((rewriting(script)?.of(&whole)?, Kept::AsItWas)),
-                    (true, script) => {
-                        let viewer = viewer();
-                        viewer.clone().await;
-                        let page = rewriting(script)?.with_blocks(viewer)?.of(&whole)?;
-                        Ok((page, if shared { Kept::AsItWas } else { Kept::ByNobody }))
-                    }
+            let body = html::body(&response).await?;
+            let whole = with_body(&response, &body)?;
+            match (html::has_blocks(&body), script) {
+                (false, None) => Ok((Page { response: whole, ours: true }, Kept::AsItWas)),
+                (false, script) => Ok((Page::from_elsewhere(rewriting(script)?.of(&whole)?), Kept::AsItWas)),
+                (true, script) => {
+                    let kept = if shared() { Kept::AsItWas } else { Kept::ByNobody };
+                    let viewer = viewer();
+                    viewer.clone().await;
+                    Ok((Page::from_elsewhere(rewriting(script)?.with_blocks(viewer)?.of(&whole)?), kept))
                 }
-            };
-            Some(page.await)
+            }
         }
         Look::Streaming => {
             // Whether there are blocks is seen only when the headers have gone.
-            let kept = match shared {
+            let kept = match shared() {
                 true => Kept::AsItWas,
                 false if !named && visiting.is_some_and(|visiting| !visiting.asker.has_credentials()) => {
                     Kept::WithoutTag
                 }
                 false => Kept::ByNobody,
             };
-            let page = || match script {
-                Some(_) => rewriting(script)?.with_blocks(viewer())?.of(response),
+            let page = match script {
+                Some(_) => rewriting(script)?.with_blocks(viewer())?.of(&response)?,
                 None => {
                     let viewer = viewer();
-                    html::from_first_block(response, move || html::Rewriting::new().with_blocks(viewer))
+                    html::from_first_block(&response, move || html::Rewriting::new().with_blocks(viewer))?
                 }
             };
-            Some(page().map(|page| (page, kept)))
+            Ok((Page::from_elsewhere(page), kept))
         }
     }
 }
@@ -380,24 +382,43 @@ fn with_body(response: &web_sys::Response, body: &Uint8Array) -> std::result::Re
     web_sys::Response::new_with_opt_buffer_source_and_init(Some(body), init)
 }
 
-/// The same answer without what is between the origin and us, and with our cookie. Its body is not touched.
-fn changed(response: &web_sys::Response, kept: Kept, cookie: Option<String>) -> Result<web_sys::Response> {
-    let init: &web_sys::ResponseInit = response.unchecked_ref();
-    let changed = web_sys::Response::new_with_opt_readable_stream_and_init(response.body().as_ref(), init)?;
-    let headers = changed.headers();
-    for name in HEADERS {
-        headers.delete(name)?;
+/// A page that is about to go out.
+struct Page {
+    response: web_sys::Response,
+    /// Whether we have made it, and so may change its headers.
+    ours: bool,
+}
+
+impl Page {
+    fn from_elsewhere(response: web_sys::Response) -> Self {
+        Self { response, ours: false }
     }
-    if kept != Kept::AsItWas {
-        headers.delete("etag")?;
-        headers.delete("last-modified")?;
+
+    /// The same without what is between the origin and us, and with our cookie. Its body is not touched.
+    fn changed(self, kept: Kept, cookie: Option<String>) -> Result<web_sys::Response> {
+        let page = if self.ours {
+            self.response
+        } else {
+            let (init, body): (&web_sys::ResponseInit, _) = (self.response.unchecked_ref(), self.response.body());
+            web_sys::Response::new_with_opt_readable_stream_and_init(body.as_ref(), init)?
+        };
+        let headers = PlatformHeaders::of(page.headers());
+        for name in HEADERS {
+            headers.delete(name)?;
+        }
+        if kept != Kept::AsItWas {
+            headers.delete("etag")?;
+            headers.delete("last-modified")?;
+        }
+        if kept == Kept::ByNobody {
+            let control = headers.get("cache-control").unwrap_or_default().to_ascii_lowercase();
+            if !control.contains("no-store") {
+                page.headers().set("cache-control", "private, no-cache")?;
+            }
+        }
+        if let Some(cookie) = cookie {
+            page.headers().append("set-cookie", &cookie)?;
+        }
+        Ok(page)
     }
-    let control = headers.get("cache-control")?.unwrap_or_default().to_ascii_lowercase();
-    if kept == Kept::ByNobody && !control.contains("no-store") {
-        headers.set("cache-control", "private, no-cache")?;
-    }
-    if let Some(cookie) = cookie {
-        headers.append("set-cookie", &cookie)?;
-    }
-    Ok(changed)
 }

@@ -1,5 +1,6 @@
 //! A request, its parts taken out once.
 
+use super::headers::PlatformHeaders;
 use crate::config::{Config, is_authority};
 use crate::http::Headers;
 use crate::http::problem::Problem;
@@ -23,18 +24,22 @@ pub struct Asked {
     pub path: String,
     /// The query, without its question mark.
     pub query: String,
-    headers: web_sys::Headers,
+    headers: PlatformHeaders,
     /// A token that the query tells where it may.
     token: Option<String>,
 }
 
 impl Headers for Asked {
-    fn get(&self, name: &str) -> Option<String> {
-        let told = self.headers.get(name).ok().flatten();
+    fn get(&self, name: &'static str) -> Option<String> {
+        let told = self.headers.get(name);
         match &self.token {
             Some(token) if told.is_none() && name == "authorization" => Some(format!("Bearer {token}")),
             _ => told,
         }
+    }
+
+    fn has(&self, name: &'static str) -> bool {
+        self.headers.has(name) || (name == "authorization" && self.token.is_some())
     }
 }
 
@@ -53,7 +58,7 @@ impl Asked {
             host: host.to_owned(),
             path: format!("/{path}"),
             query: query.to_owned(),
-            headers: raw.headers(),
+            headers: PlatformHeaders::of(raw.headers()),
             token: None,
             raw,
         }

@@ -10,6 +10,7 @@ use crate::identity::access::{Denied, Standing};
 use crate::identity::login::{Basic, Digest, Login};
 use crate::identity::memory::{ByLogin, FOUND, MISSED, Memory, VERIFIED};
 use crate::identity::permission::Right;
+use crate::identity::token::Claims;
 use crate::identity::{Asker, Keys, Known, User};
 use crate::presence::id::{SiteName, UserId};
 use crate::presence::time::{Seconds, Timestamp};
@@ -29,6 +30,8 @@ const RESPITE: Seconds = Seconds(2);
 type Granted = Memory<(SiteName, UserId), Rc<Vec<Right>>>;
 
 thread_local! {
+    /// Tokens that were verified, each for the site that it is for: a browser sends its cookie with every request.
+    static TOKENS: RefCell<Memory<String, Rc<(SiteName, Claims)>>> = RefCell::new(Memory::default());
     static LOGINS: RefCell<ByLogin<Rc<User>>> = RefCell::new(Memory::default());
     static RIGHTS: RefCell<Granted> = RefCell::new(Memory::default());
 }
@@ -36,8 +39,8 @@ thread_local! {
 /// The user that a request shows, if that is known without asking anybody; `None` where somebody has to be asked.
 pub fn at_hand(asker: &Asker, keys: &Keys) -> Option<Option<Known>> {
     let now = clock::now();
-    if let Some(claims) = asker.signed(keys, now) {
-        return Some(Some(Known::Signed(claims)));
+    if let Some(known) = signed(asker, keys) {
+        return Some(Some(known));
     }
     for digest in digests(asker) {
         match LOGINS.with_borrow(|logins| logins.recall(&(asker.site.clone(), digest), now)) {
@@ -47,6 +50,23 @@ pub fn at_hand(asker: &Asker, keys: &Keys) -> Option<Option<Known>> {
         }
     }
     Some(None)
+}
+
+/// The user whom a token of ours names.
+pub fn signed(asker: &Asker, keys: &Keys) -> Option<Known> {
+    let now = clock::now();
+    let verified = asker.tokens().find_map(|token| {
+        let known = TOKENS.with_borrow(|tokens| tokens.recall(token, now)).flatten();
+        if let Some(known) = known.filter(|known| known.0 == asker.site) {
+            return Some(known.1.clone());
+        }
+        let claims = keys.verify(token, &asker.site, now)?;
+        let until = claims.until.min(now.plus(VERIFIED));
+        let known = Rc::new((asker.site.clone(), claims.clone()));
+        TOKENS.with_borrow_mut(|tokens| tokens.keep(token.clone(), until, Some(known)));
+        Some(claims)
+    });
+    verified.map(Known::Signed)
 }
 
 /// The user that a request shows. All that has to be looked up is looked up at once, so that it takes one round trip.

@@ -1,0 +1,61 @@
+//! Headers, as the platform has them.
+//!
+//! A page takes some thirty look-ups. Names that cross over as text are decoded anew each time, which cost more than the
+//! look-up: they are handed over once, and then named by what the platform made of them.
+
+use crate::http::Headers;
+use foldhash::fast::FixedState;
+use js_sys::JsString;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = Headers)]
+    #[derive(Clone)]
+    type Native;
+    #[wasm_bindgen(method, catch)]
+    fn get(this: &Native, name: &JsString) -> Result<Option<JsString>, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn delete(this: &Native, name: &JsString) -> Result<(), JsValue>;
+}
+
+thread_local! {
+    static NAMES: RefCell<HashMap<&'static str, JsString, FixedState>> = RefCell::default();
+}
+
+/// The headers of a request or of an answer.
+#[derive(Clone)]
+pub struct PlatformHeaders(Native);
+
+impl PlatformHeaders {
+    /// These.
+    pub fn of(headers: web_sys::Headers) -> Self {
+        Self(headers.unchecked_into())
+    }
+
+    /// Takes one out.
+    pub fn delete(&self, name: &'static str) -> Result<(), JsValue> {
+        named(name, |name| self.0.delete(name))
+    }
+
+    fn look_up(&self, name: &'static str) -> Option<JsString> {
+        named(name, |name| self.0.get(name)).ok().flatten()
+    }
+}
+
+impl Headers for PlatformHeaders {
+    fn get(&self, name: &'static str) -> Option<String> {
+        self.look_up(name).map(String::from)
+    }
+
+    fn has(&self, name: &'static str) -> bool {
+        self.look_up(name).is_some()
+    }
+}
+
+fn named<T>(name: &'static str, work: impl FnOnce(&JsString) -> T) -> T {
+    NAMES.with_borrow_mut(|names| work(names.entry(name).or_insert_with(|| name.into())))
+}
