@@ -161,3 +161,27 @@ export function setUp() {
     CI: process.env.CI ?? "",
   };
 }
+
+/** A Python of its own for a folder, with what its `requirements.txt` names. */
+export function pythonFor(folder, why) {
+  const venv = join(root, folder, ".venv");
+  once(`${folder}/.venv/.done`, digest(`${folder}/requirements.txt`), () => {
+    if (!has("python3")) install(["python3", "python3-venv"], why);
+    say(`installing Django ${why}`);
+    // Debian's Python comes without what makes environments.
+    if (spawnSync("python3", ["-c", "import ensurepip"]).status !== 0) install(["python3-venv"], why);
+    run("python3", ["-m", "venv", "--clear", venv]);
+    run(join(venv, "bin/pip"), ["install", "--quiet", "-r", `${folder}/requirements.txt`]);
+  });
+}
+
+/** Installs Debian's packages. */
+export function install(packages, why) {
+  if (!has("apt-get")) fail(`${packages.join(" and ")} ${packages[1] ? "are" : "is"} needed ${why}.`);
+  const asRoot = process.getuid() === 0;
+  if (!asRoot && !has("sudo")) fail(`run \`apt-get install ${packages.join(" ")}\` as root, ${why}.`);
+  const apt = (args) => run(asRoot ? "apt-get" : "sudo", [...(asRoot ? [] : ["-n", "apt-get"]), ...args]);
+  say(`installing ${packages.join(" ")} ${why}`);
+  apt(["update", "-qq"]);
+  apt(["install", "-y", "-qq", "--no-install-recommends", ...packages]);
+}

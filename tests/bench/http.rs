@@ -1,22 +1,27 @@
-//! What it costs to record a page, by how its visitor is known: the shipped Worker on the real runtime, in front of a
-//! site that does next to nothing, beside a Worker that passes requests through and no more.
+//! What it costs to record a page: the shipped Worker on the real runtime, in front of a site that does next to nothing;
+//! beside the same Worker on requests that are nobody's visit, a Worker that writes a row for each hit as examples do, and
+//! Django with Redis. They take turns, and a ratio is of two that were measured one after the other.
 
+use crate::django::Django;
 use crate::harness::{FIREFOX, Server, Setup};
-use crate::load;
+use crate::load::{self, Load};
+use crate::report::{Bar, Spread, bar, figure};
+use crate::site;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, Mac};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+const PART: &str = "recording a page";
 const VISITORS: usize = 1000;
 /// Each comes to so many pages in turn, so that every request is news and none is spared.
 const PAGES: usize = 4;
 const CONNECTIONS: usize = 32;
 const ROUNDS: usize = 5;
-const ROUND: Duration = Duration::from_secs(3);
+const ROUND: Duration = Duration::from_secs(2);
+/// Where nobody waits for anybody: how long a page takes then is told by how long it takes to serve it.
+const CALM: Duration = Duration::from_millis(5);
 pub const SECRET: &str = "a-secret-of-thirty-two-characters";
 const ADMIN: &str = "only-for-the-bench-of-presence";
 
@@ -25,18 +30,43 @@ struct Scenario {
     name: &'static str,
     port: u16,
     requests: Vec<Vec<u8>>,
-    /// Who is to be online in the end, by the Worker that recorded them.
-    recorded: Option<(Server, &'static str)>,
-    rounds: Vec<load::Load>,
+    what: What,
+    rounds: Vec<Load>,
+    calm: Vec<Load>,
+}
+
+/// What is measured there.
+enum What {
+    Site,
+    Passing {
+        _server: Server,
+    },
+    /// Those that are of this kind are to be online in the end.
+    Ours(Server, &'static str),
+    Upsert(Server),
+    /// With the command that counts those who are known.
+    Django(Django, &'static str),
+}
+
+impl What {
+    /// How many visitors it has recorded.
+    fn recorded(&self) -> Option<usize> {
+        let number = |value: &serde_json::Value| value.as_u64().map(|number| number as usize);
+        match self {
+            Self::Site | Self::Passing { .. } => None,
+            Self::Ours(server, kind) => number(&server.json("/_presence/v1/online.json?limit=0")["counts"][kind]),
+            Self::Upsert(server) => {
+                number(&server.by("10.1.0.1").get("/online.json?limit=0").json()["counts"]["total"])
+            }
+            Self::Django(django, count) => Some(django.redis.number(count)),
+        }
+    }
 }
 
 /// Prints it.
 pub fn run() {
-    let site = site();
-    println!(
-        "\nrecording a page, {CONNECTIONS} connections, {ROUNDS} rounds of {ROUND:?} in turns: the middle (least-most)"
-    );
-    let mut scenarios = scenarios(site);
+    println!("\n{PART}: {CONNECTIONS} connections, {ROUNDS} rounds of {ROUND:?} in turns: the middle (least-most)");
+    let mut scenarios = scenarios(site::start());
     for scenario in &scenarios {
         load::run(scenario.port, CONNECTIONS, ROUND, &scenario.requests);
     }
@@ -44,9 +74,17 @@ pub fn run() {
         for scenario in &mut scenarios {
             scenario.rounds.push(load::run(scenario.port, CONNECTIONS, ROUND, &scenario.requests));
         }
+        for scenario in scenarios.iter_mut().filter(|scenario| CALMLY.contains(&scenario.name)) {
+            scenario.calm.push(load::paced(scenario.port, CALM, ROUND, &scenario.requests));
+        }
     }
     print(&scenarios);
 }
+
+const THROUGH: &str = "this Worker, passing through";
+const GUEST: &str = "this Worker, a guest";
+const USER: &str = "this Worker, a user by the site's header";
+const CALMLY: [&str; 3] = [THROUGH, GUEST, USER];
 
 fn scenarios(site: u16) -> Vec<Scenario> {
     let origin = format!("http://127.0.0.1:{site}");
@@ -54,81 +92,104 @@ fn scenarios(site: u16) -> Vec<Scenario> {
         let setup = Setup::new().var("ORIGIN", &origin).var("SITE", "bench");
         setup.var("PRESENCE_SECRET", SECRET).var("ADMIN_TOKEN", ADMIN).start()
     };
-    let pass = Setup::script("tests/bench/workers/pass.js").var("ORIGIN", &origin).start();
-    let by = |name, server: Server, kind, headers: &dyn Fn(&Server, usize) -> String| {
-        let headers: Vec<_> = (0..VISITORS).map(|visitor| headers(&server, visitor)).collect();
-        let requests = requests(|visitor| ("", headers[visitor].clone()));
-        Scenario { name, port: server.port, requests, recorded: Some((server, kind)), rounds: Vec::new() }
-    };
-    let unrecorded = |name, port, header: &str| Scenario {
+    let of = |name, port, what, headers: &dyn Fn(usize) -> (&'static str, String)| Scenario {
         name,
         port,
-        requests: requests(|_| ("", header.to_owned())),
-        recorded: None,
+        requests: requests(headers),
+        what,
         rounds: Vec::new(),
+        calm: Vec::new(),
     };
-    let said = worker();
-    let through = worker();
+    let ours = |name, kind, headers: &dyn Fn(&Server, usize) -> (&'static str, String)| {
+        let server = worker();
+        let headers: Vec<_> = (0..VISITORS).map(|visitor| headers(&server, visitor)).collect();
+        of(name, server.port, What::Ours(server, kind), &|visitor| headers[visitor].clone())
+    };
+    let passing = |name, server: Server, header: &str| {
+        of(name, server.port, What::Passing { _server: server }, &|_| ("", header.to_owned()))
+    };
+    let upsert = |name, query| {
+        let server = Setup::script("tests/bench/workers/upsert.js").object("UPSERT", "Upsert").var("ORIGIN", &origin);
+        let server = server.start();
+        of(name, server.port, What::Upsert(server), &|_| (query, String::new()))
+    };
+    let django = |name, recipe, count, query| {
+        let django = Django::start(recipe, site);
+        of(name, django.port, What::Django(django, count), &|_| (query, String::new()))
+    };
+    let script = Setup::script("tests/bench/workers/pass.js").var("ORIGIN", &origin);
+    let cookie = |visitor: usize| format!("cookie: presence={}\r\n", token(visitor));
     vec![
-        unrecorded("the site alone", site, ""),
-        Scenario { recorded: Some((pass, "")), ..unrecorded("passing through in JavaScript", 0, "") },
-        Scenario {
-            // A page that is fetched in advance is nobody's visit.
-            recorded: Some((through, "")),
-            ..unrecorded("this Worker recording nothing", 0, "sec-purpose: prefetch\r\n")
-        },
-        by("a guest", worker(), "guests", &|_, _| String::new()),
-        by("a signed cookie", worker(), "users", &|_, visitor| format!("cookie: presence={}\r\n", token(visitor))),
-        by("a sign-on cookie", worker(), "users", &sign_on),
-        by("a session", worker(), "users", &session),
-        Scenario {
-            requests: requests(|visitor| ("?user", format!("cookie: presence={}\r\n", token(visitor)))),
-            ..by("the site's header, and the cookie", said, "users", &|_, _| String::new())
-        },
+        of("the site alone", site, What::Site, &|_| ("", String::new())),
+        passing("a Worker in JavaScript, passing through", script.start(), ""),
+        // A page that is fetched in advance is nobody's visit.
+        passing(THROUGH, worker(), "sec-purpose: prefetch\r\n"),
+        ours(GUEST, "guests", &|_, _| ("", String::new())),
+        ours(USER, "users", &|_, visitor| ("?user", cookie(visitor))),
+        ours("this Worker, a signed cookie", "users", &|_, visitor| ("", cookie(visitor))),
+        ours("this Worker, a sign-on cookie", "users", &|server, visitor| ("", sign_on(server, visitor))),
+        ours("this Worker, a session", "users", &|server, visitor| ("", session(server, visitor))),
+        upsert("a row for each hit in JavaScript, a guest", ""),
+        upsert("a row for each hit in JavaScript, a user", "?user"),
+        django("Django with a cache key each, a guest", "cache_key", "DBSIZE", ""),
+        django("Django with a cache key each, a user", "cache_key", "DBSIZE", "?user"),
+        django("Django with a sorted set, a guest", "sorted_set", "ZCARD online", ""),
+        django("Django with a sorted set, a user", "sorted_set", "ZCARD online", "?user"),
     ]
-    .into_iter()
-    .map(|scenario| match &scenario.recorded {
-        Some((server, _)) => Scenario { port: server.port, ..scenario },
-        None => scenario,
-    })
-    .collect()
 }
 
 fn print(scenarios: &[Scenario]) {
-    let middle = |mut figures: Vec<f64>| {
-        figures.sort_by(f64::total_cmp);
-        (figures[figures.len() / 2], figures[0], figures[figures.len() - 1])
-    };
-    let (script, through) = (&scenarios[1].rounds, &scenarios[2].rounds);
-    println!("{:<34} {:>8} {:>18} {:>18} {:>7} {:>7}", "", "pages/s", "of JavaScript", "of nothing", "ms", "99%");
+    let named = |name: &str| scenarios.iter().find(|scenario| scenario.name == name).unwrap();
+    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+    println!("{:<44} {:>8} {:>20} {:>8} {:>8}", "", "pages/s", "of passing through", "ms", "99%");
     for scenario in scenarios {
-        let of = |figure: &dyn Fn(&load::Load) -> f64| middle(scenario.rounds.iter().map(figure).collect()).0;
-        let against = |others: &[load::Load]| {
-            let ratios = scenario.rounds.iter().zip(others).map(|(round, other)| round.rate / other.rate);
-            let (ratio, least, most) = middle(ratios.collect());
-            format!("{ratio:.2} ({least:.2}-{most:.2})")
-        };
+        let of = |figure: &dyn Fn(&Load) -> f64| Spread::of(scenario.rounds.iter().map(figure));
+        let (rate, late) = (of(&|round| round.rate), of(&|round| millis(round.late)));
+        let median = of(&|round| millis(round.median));
+        let Spread { middle, least, most } = ratio(scenario, named(THROUGH));
         println!(
-            "{:<34} {:>8.0} {:>18} {:>18} {:>7.2} {:>7.2}",
+            "{:<44} {:>8.0} {:>20} {:>8.2} {:>8.2}",
             scenario.name,
-            of(&|round| round.rate),
-            against(script),
-            against(through),
-            of(&|round| round.median.as_secs_f64() * 1000.0),
-            of(&|round| round.late.as_secs_f64() * 1000.0),
+            rate.middle,
+            format!("{middle:.2} ({least:.2}-{most:.2})"),
+            median.middle,
+            late.middle,
         );
+        for (unit, spread) in [("pages/s", rate), ("ms, median", median), ("ms, 99%", late)] {
+            figure(PART, scenario.name, unit, spread);
+        }
         verify(scenario);
     }
+    for (ours, kind, share) in [(GUEST, "guest", 0.95), (USER, "user", 0.90)] {
+        let of = |what: &str, other: &str, least| {
+            let what = format!("a {kind}, against {what}");
+            bar(PART, &what, "times", ratio(named(ours), named(other)), Bar::AtLeast(least));
+        };
+        of("this Worker passing through", THROUGH, share);
+        of("a row for each hit", &format!("a row for each hit in JavaScript, a {kind}"), 2.0);
+        of("Django with a cache key each", &format!("Django with a cache key each, a {kind}"), 4.0);
+        of("Django with a sorted set", &format!("Django with a sorted set, a {kind}"), 4.0);
+        let calm = |name| named(name).calm.iter();
+        let added = |of: fn(&Load) -> Duration| {
+            Spread::of(calm(ours).zip(calm(THROUGH)).map(|(ours, through)| millis(of(ours)) - millis(of(through))))
+        };
+        figure(PART, &format!("a {kind}, added latency, median"), "ms", added(|load| load.median));
+        let what = format!("a {kind}, added to 99 of 100 pages at {} a second", 1000 / CALM.as_millis());
+        bar(PART, &what, "ms", added(|load| load.late), Bar::AtMost(0.3));
+    }
+}
+
+/// How many times as many pages a second.
+fn ratio(scenario: &Scenario, other: &Scenario) -> Spread {
+    Spread::of(scenario.rounds.iter().zip(&other.rounds).map(|(round, other)| round.rate / other.rate))
 }
 
 /// Nothing was fast because it was not done.
 fn verify(scenario: &Scenario) {
-    let refused: usize = scenario.rounds.iter().map(|round| round.refused).sum();
+    let refused: usize = scenario.rounds.iter().chain(&scenario.calm).map(|round| round.refused).sum();
     assert_eq!(refused, 0, "{}", scenario.name);
-    if let Some((server, kind)) = scenario.recorded.as_ref().filter(|(_, kind)| !kind.is_empty()) {
-        let counts = server.json("/_presence/v1/online.json?limit=0")["counts"].clone();
-        assert_eq!((&counts["total"], &counts[kind]), (&json!(VISITORS), &json!(VISITORS)), "{}", scenario.name);
-    }
+    let recorded = scenario.what.recorded();
+    assert!(recorded.is_none_or(|visitors| visitors == VISITORS), "{}: {recorded:?}", scenario.name);
 }
 
 /// The requests of all visitors for their pages: a target's query and further headers, by visitor.
@@ -177,42 +238,4 @@ fn told(server: &Server, method: &str, path: &str, visitor: usize) {
     let admin = server.by("10.1.0.1").with("authorization", &format!("Bearer {ADMIN}"));
     let answer = admin.send(method, path, Some(body.as_bytes()));
     assert_eq!(answer.status, 204, "{}", answer.text());
-}
-
-/// A site that answers each request with one small page; where it is asked to, it names a user.
-fn site() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || serve(stream));
-        }
-    });
-    port
-}
-
-fn serve(mut stream: TcpStream) -> Option<()> {
-    let page = format!("<!doctype html><title>A page</title><p>{}</p>", "Words. ".repeat(300));
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n", page.len());
-    stream.set_nodelay(true).ok()?;
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut line = String::new();
-    loop {
-        let (mut user, mut names) = (String::new(), false);
-        loop {
-            line.clear();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            match line.trim_end() {
-                "" => break,
-                first if first.starts_with("GET ") => names = first.contains("?user"),
-                header => user = header.strip_prefix("x-user: ").map_or(user, str::to_owned),
-            }
-        }
-        let name =
-            format!("x-presence-user: user-{user}\r\nx-presence-name: A%20Visitor\r\ncache-control: private\r\n");
-        let answer = format!("{head}{}\r\n{page}", if names { &name } else { "" });
-        stream.write_all(answer.as_bytes()).ok()?;
-    }
 }

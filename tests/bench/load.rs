@@ -83,13 +83,27 @@ pub fn touch(address: &str, headers: &str, body: &str) -> Vec<u8> {
 
 /// Sends requests, in turn, over and over, for some time.
 pub fn run(port: u16, connections: usize, time: Duration, requests: &[Vec<u8>]) -> Load {
+    sent(port, connections, time, None, requests)
+}
+
+/// Sends one each time, whether the one before is answered or not; as long as these are not more than a few that wait. The
+/// time is told from when it was to be sent.
+pub fn paced(port: u16, every: Duration, time: Duration, requests: &[Vec<u8>]) -> Load {
+    const AT_ONCE: usize = 8;
+    sent(port, AT_ONCE, time, Some(every), requests)
+}
+
+fn sent(port: u16, connections: usize, time: Duration, every: Option<Duration>, requests: &[Vec<u8>]) -> Load {
     let (next, start) = (AtomicUsize::new(0), Instant::now());
     let one = || {
         let mut connection = Connection::open(port);
         let (mut taken, mut refused) = (Vec::new(), 0);
         while start.elapsed() < time {
-            let request = &requests[next.fetch_add(1, Ordering::Relaxed) % requests.len()];
-            let sent = Instant::now();
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let request = &requests[number % requests.len()];
+            let due = every.map_or(Duration::ZERO, |every| every * number as u32);
+            thread::sleep(due.saturating_sub(start.elapsed()));
+            let sent = every.map_or_else(Instant::now, |_| start + due);
             match connection.ask(request) {
                 200 => taken.push(sent.elapsed()),
                 _ => refused += 1,

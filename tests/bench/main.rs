@@ -5,22 +5,28 @@ mod core;
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../runtime/crowd.rs"]
 mod crowd;
+mod django;
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../runtime/harness.rs"]
 mod harness;
 mod http;
 mod idle;
+mod ingest;
 mod live;
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../runtime/live_socket.rs"]
 mod live_socket;
 mod load;
+mod report;
+mod site;
 
 fn main() {
     let parts: Vec<String> = std::env::args().skip(1).collect();
     let wanted = |name: &str| parts.is_empty() || parts.iter().any(|part| part == name);
-    if let Some(part) = parts.iter().find(|part| !["core", "http", "live", "idle"].contains(&part.as_str())) {
-        eprintln!("There is no part {part:?}: say `core`, `http`, `live`, `idle`, or nothing for all of them.");
+    if let Some(part) = parts.iter().find(|part| !["core", "http", "ingest", "live", "idle"].contains(&part.as_str())) {
+        eprintln!(
+            "There is no part {part:?}: say `core`, `http`, `ingest`, `live`, `idle`, or nothing for all of them."
+        );
         std::process::exit(2);
     }
     if wanted("core") {
@@ -29,10 +35,14 @@ fn main() {
     if wanted("http") {
         http::run();
     }
+    if wanted("ingest") {
+        ingest::run();
+    }
     if wanted("live") {
         live::run();
     }
     if wanted("idle") {
         idle::run();
     }
+    report::write();
 }

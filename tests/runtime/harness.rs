@@ -41,12 +41,14 @@ pub struct Setup {
     vars: BTreeMap<String, String>,
     outbound: Option<u16>,
     socket: Option<Arc<TcpListener>>,
+    beside: Option<&'static str>,
 }
 
 impl Setup {
     /// The shipped build with nothing configured.
     pub fn new() -> Self {
-        Self { build: Build::Shipped, objects: OBJECTS.to_vec(), vars: BTreeMap::new(), outbound: None, socket: None }
+        let (objects, vars) = (OBJECTS.to_vec(), BTreeMap::new());
+        Self { build: Build::Shipped, objects, vars, outbound: None, socket: None, beside: None }
     }
 
     /// The build with the test hooks.
@@ -91,6 +93,13 @@ impl Setup {
         self
     }
 
+    /// With another Worker beside it, from a script under the project's root, that has the same objects.
+    #[allow(dead_code, reason = "the bench drives objects by one")]
+    pub fn beside(mut self, path: &'static str) -> Self {
+        self.beside = Some(path);
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> Server {
         let home = tempfile::tempdir().expect("a directory for the server");
@@ -110,6 +119,26 @@ impl Setup {
             bindings.push(format!("(name = {binding:?}, durableObjectNamespace = {class:?})"));
         }
         let bindings = bindings.join(", ");
+        let binding = |(binding, class, _): &(&str, &str, &str)| {
+            format!("(name = {binding:?}, durableObjectNamespace = (className = {class:?}, serviceName = \"main\"))")
+        };
+        let shared: Vec<_> = self.objects.iter().map(binding).collect();
+        let (socket, beside) = match self.beside {
+            Some(_) => (
+                r#", (name = "beside", address = "127.0.0.1:0", http = (), service = "beside")"#,
+                format!(
+                    r#"const beside :Workerd.Worker = (
+  modules = [(name = "beside.js", esModule = embed "beside.js")],
+  compatibilityDate = "2026-10-01",
+  bindings = [{}],
+);
+"#,
+                    shared.join(", ")
+                ),
+            ),
+            None => ("", String::new()),
+        };
+        let other = if self.beside.is_some() { r#", (name = "beside", worker = .beside)"# } else { "" };
         let (outbound, service) = match self.outbound {
             Some(port) => (
                 "globalOutbound = \"site\",",
@@ -120,10 +149,10 @@ impl Setup {
         format!(
             r#"using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
-  services = [(name = "main", worker = .worker), (name = "disk", disk = (path = {storage:?}, writable = true)){service}],
-  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+  services = [(name = "main", worker = .worker), (name = "disk", disk = (path = {storage:?}, writable = true)){service}{other}],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main"){socket}],
 );
-const worker :Workerd.Worker = (
+{beside}const worker :Workerd.Worker = (
   modules = [{modules}],
   compatibilityDate = "2026-10-01",
   compatibilityFlags = ["enable_request_signal"],
@@ -139,6 +168,9 @@ const worker :Workerd.Worker = (
 /// A Worker that runs.
 pub struct Server {
     pub port: u16,
+    /// The port of the one beside it.
+    #[allow(dead_code, reason = "the bench drives objects by one")]
+    pub beside: Option<u16>,
     setup: Setup,
     home: TempDir,
     child: Child,
@@ -156,6 +188,9 @@ impl Server {
             assert!(root.join(file).is_file(), "{file} is missing: run `npm run build`, or `npm test`");
             let _ = symlink(root.join(file), home.path().join(name));
         }
+        if let Some(path) = setup.beside {
+            let _ = symlink(root.join(path), home.path().join("beside.js"));
+        }
         let storage = home.path().join("storage");
         std::fs::create_dir_all(&storage).unwrap();
         std::fs::write(home.path().join("config.capnp"), setup.capnp(&storage)).unwrap();
@@ -166,12 +201,16 @@ impl Server {
             command.arg("--socket-fd=http=0").stdin(OwnedFd::from(socket.try_clone().unwrap()));
         }
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("workerd starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
-            panic!("workerd did not start: {}", std::fs::read_to_string(home.path().join("log")).unwrap())
-        });
-        Self { port: told["port"].as_u64().unwrap() as u16, setup, home, child }
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut ports = BTreeMap::new();
+        while ports.len() < 1 + usize::from(setup.beside.is_some()) {
+            let line = lines.next().map_or_else(String::new, Result::unwrap);
+            let told: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
+                panic!("workerd did not start: {}", std::fs::read_to_string(home.path().join("log")).unwrap())
+            });
+            ports.extend(told["socket"].as_str().map(|name| (name.to_owned(), told["port"].as_u64().unwrap() as u16)));
+        }
+        Self { port: ports["http"], beside: ports.get("beside").copied(), setup, home, child }
     }
 
     /// Kills it at once, as a power cut would, and starts it again with the same storage.
