@@ -1,5 +1,5 @@
-// `npm run bench`: builds what ships, and measures it. `npm run bench -- core`, `-- http`, `-- live`
-// or `-- idle` measures a part.
+// `npm run bench`: builds what ships, and measures it. `npm run bench -- core`, `-- http`, `-- ingest`, `-- live` or `-- idle`
+// measures a part.
 
 import { build } from "./build.mjs";
 import { has, install, pythonFor, run, setUp } from "./setup.mjs";
@@ -7,6 +7,8 @@ import { has, install, pythonFor, run, setUp } from "./setup.mjs";
 const environment = setUp();
 build(environment);
 build(environment, { hooks: true });
-if (!has("redis-server")) install(["redis-server"], "to compare with");
-pythonFor("tests/bench/django", "to compare with");
-run("cargo", ["run", "--quiet", "--release", "--example", "bench", "--", ...process.argv.slice(2)], { env: environment });
+const parts = process.argv.slice(2);
+const wanted = (...names) => !parts.length || names.some((name) => parts.includes(name));
+if (wanted("http", "ingest") && !has("redis-server")) install(["redis-server"], "to compare with");
+if (wanted("http")) pythonFor("tests/bench/django", "to compare with");
+run("cargo", ["run", "--quiet", "--release", "--example", "bench", "--", ...parts], { env: environment });

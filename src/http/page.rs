@@ -60,7 +60,8 @@ impl Look {
         };
         let content_type = plain("content-type");
         let page = matches!(content_type.as_deref(), Some("text/html" | "application/xhtml+xml"));
-        let compressed = || plain("content-encoding").is_some_and(|encoding| !["", "identity"].contains(&&*encoding));
+        let compressed =
+            || plain("content-encoding").is_some_and(|encoding| !matches!(encoding.as_str(), "" | "identity"));
         match status {
             _ if method == "HEAD" || compressed() => Self::None,
             206 if page || content_type.as_deref() == Some("multipart/byteranges") => Self::Piece,

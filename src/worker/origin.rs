@@ -402,22 +402,21 @@ impl Page {
             let (init, body): (&web_sys::ResponseInit, _) = (self.response.unchecked_ref(), self.response.body());
             web_sys::Response::new_with_opt_readable_stream_and_init(body.as_ref(), init)?
         };
-        let headers = PlatformHeaders::of(page.headers());
+        let headers = page.headers();
+        let named = PlatformHeaders::of(headers.clone());
         for name in HEADERS {
-            headers.delete(name)?;
+            named.delete(name)?;
         }
         if kept != Kept::AsItWas {
-            headers.delete("etag")?;
-            headers.delete("last-modified")?;
+            named.delete("etag")?;
+            named.delete("last-modified")?;
         }
-        if kept == Kept::ByNobody {
-            let control = headers.get("cache-control").unwrap_or_default().to_ascii_lowercase();
-            if !control.contains("no-store") {
-                page.headers().set("cache-control", "private, no-cache")?;
-            }
+        let stored = || !named.get("cache-control").unwrap_or_default().to_ascii_lowercase().contains("no-store");
+        if kept == Kept::ByNobody && stored() {
+            headers.set("cache-control", "private, no-cache")?;
         }
         if let Some(cookie) = cookie {
-            page.headers().append("set-cookie", &cookie)?;
+            headers.append("set-cookie", &cookie)?;
         }
         Ok(page)
     }

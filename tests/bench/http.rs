@@ -54,7 +54,11 @@ impl What {
         let number = |value: &serde_json::Value| value.as_u64().map(|number| number as usize);
         match self {
             Self::Site | Self::Passing { .. } => None,
-            Self::Ours(server, kind) => number(&server.json("/_presence/v1/online.json?limit=0")["counts"][kind]),
+            Self::Ours(server, kind) => {
+                let counts = server.json("/_presence/v1/online.json?limit=0")["counts"].clone();
+                assert_eq!(counts["total"], counts[kind], "and nobody else");
+                number(&counts[kind])
+            }
             Self::Upsert(server) => {
                 number(&server.by("10.1.0.1").get("/online.json?limit=0").json()["counts"]["total"])
             }

@@ -101,9 +101,11 @@ fn sent(port: u16, connections: usize, time: Duration, every: Option<Duration>, 
         while start.elapsed() < time {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let request = &requests[number % requests.len()];
-            let due = every.map_or(Duration::ZERO, |every| every * number as u32);
-            thread::sleep(due.saturating_sub(start.elapsed()));
-            let sent = every.map_or_else(Instant::now, |_| start + due);
+            let sent = every.map_or_else(Instant::now, |every| {
+                let due = start + every * number as u32;
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                due
+            });
             match connection.ask(request) {
                 200 => taken.push(sent.elapsed()),
                 _ => refused += 1,

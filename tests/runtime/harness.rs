@@ -123,8 +123,9 @@ impl Setup {
             format!("(name = {binding:?}, durableObjectNamespace = (className = {class:?}, serviceName = \"main\"))")
         };
         let shared: Vec<_> = self.objects.iter().map(binding).collect();
-        let (socket, beside) = match self.beside {
+        let (other, socket, beside) = match self.beside {
             Some(_) => (
+                r#", (name = "beside", worker = .beside)"#,
                 r#", (name = "beside", address = "127.0.0.1:0", http = (), service = "beside")"#,
                 format!(
                     r#"const beside :Workerd.Worker = (
@@ -136,9 +137,8 @@ impl Setup {
                     shared.join(", ")
                 ),
             ),
-            None => ("", String::new()),
+            None => ("", "", String::new()),
         };
-        let other = if self.beside.is_some() { r#", (name = "beside", worker = .beside)"# } else { "" };
         let (outbound, service) = match self.outbound {
             Some(port) => (
                 "globalOutbound = \"site\",",
