@@ -130,7 +130,7 @@ describe("live", () => {
     await sally.context().setOffline(false);
     await sally.evaluate(() => dispatchEvent(new Event("pageshow")));
     await eventually(async () => assert.ok((await lines(bob)).includes("Sally")));
-    await shows(sally, await lines(bob));
+    await eventually(async () => assert.deepEqual(await lines(sally), await lines(bob)));
     assert.equal(await sally.evaluate(() => window.kept), true);
   });
 

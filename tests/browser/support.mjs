@@ -230,7 +230,7 @@ export async function open(t, url, { who = "First", ...options } = {}) {
 /** Another tab of the same browser. */
 export async function openTab(context, url) {
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(PATIENCE);
   page.problems = [];
   page.on("pageerror", (error) => page.problems.push(String(error)));
   page.on("console", (message) => message.type() === "error" && page.problems.push(message.text()));
