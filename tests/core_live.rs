@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use whos_online::presence::id::{GuestKey, Name, PagePath, TabId, Topic, UserId};
-use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
+use whos_online::presence::member::{KeyRef, Kind, MemberKey, Place, Profile, Signal, State, Touch};
+use whos_online::presence::reports::Report;
 use whos_online::presence::site::changes::{MAX_CHANGES, RECALL};
-use whos_online::presence::site::{Counts, Filter, Lease, Outcome, Report, Site, Tally, View};
+use whos_online::presence::site::{Counts, Filter, Lease, Outcome, Site, Tally, View};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 
 const WINDOW: Seconds = Seconds(300);
@@ -30,7 +31,7 @@ struct Watcher {
 
 impl Watcher {
     fn row(&self, view: &View<'_>) -> (String, Row) {
-        let MemberKey::User(id) = view.key else { panic!("a user") };
+        let KeyRef::User(id) = view.key else { panic!("a user") };
         let place = view.place.filter(|_| self.locations).cloned();
         // That another page of theirs has a topic is not shown.
         let place = place.map(|place| Place { topic: None, ..place });
@@ -185,7 +186,7 @@ impl Watched {
         match step {
             Step::Signals(signals) => {
                 let report = |(signal, age): &(Signal, u32)| Report { age: Millis(*age), signal: signal.clone() };
-                let outcome = self.site.apply(self.now(), signals.iter().map(report).collect());
+                let outcome = self.site.apply(self.now(), signals.iter().map(report).collect::<Vec<_>>());
                 self.keep(outcome);
             }
             Step::Pass(millis) => {

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use whos_online::presence::id::{GuestKey, PagePath, TabId, Title, UserId};
 use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
-use whos_online::presence::site::{Counts, Filter, Outcome, Report, Site, Write};
+use whos_online::presence::reports::Report;
+use whos_online::presence::site::{Counts, Filter, Outcome, Site, Write};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 
 const WINDOW: Seconds = Seconds(60);
@@ -164,7 +165,7 @@ fn rows_stay_below_two_megabytes_with_every_text_at_its_longest() {
             let touch = Touch { place, tab: Some(TabId(tab)), ..named(MemberKey::Guest(GuestKey(guest))) };
             Report { age: Millis(0), signal: Signal::Touch(touch) }
         });
-        let Outcome { writes, .. } = site.apply(at(i64::from(tab)), reports.collect());
+        let Outcome { writes, .. } = site.apply(at(i64::from(tab)), reports.collect::<Vec<_>>());
         largest = writes.iter().map(|write| write.data.len()).fold(largest, usize::max);
         rows.store(writes);
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use whos_online::presence::id::{GuestKey, PagePath, TabId, Title, Topic, UserId};
 use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
 use whos_online::presence::record::{decode, encode};
-use whos_online::presence::site::{Filter, Outcome, Report, Site};
+use whos_online::presence::reports::Report;
+use whos_online::presence::site::{Filter, Outcome, Site};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 
 const WINDOW: Seconds = Seconds(300);
@@ -89,7 +90,7 @@ impl Kept {
 
 fn on_topic(site: &Site, topic: &str) -> Vec<MemberKey> {
     let filter = Filter { topic: Some(topic), ..Filter::default() };
-    site.list(Kind::User, &filter, None, usize::MAX).0.iter().map(|view| view.key.clone()).collect()
+    site.list(Kind::User, &filter, None, usize::MAX).0.iter().map(|view| view.key.owned()).collect()
 }
 
 #[test]

@@ -27,23 +27,48 @@ pub enum State {
 }
 
 /// Which member is meant. One visitor has one key at a time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum MemberKey {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum MemberKey<U = UserId> {
     /// A user, by the site's own id.
-    User(UserId),
+    User(U),
     /// A guest, by a digest that changes every day.
     Guest(GuestKey),
     /// A bot, by the same digest.
     Bot(GuestKey),
 }
 
-impl MemberKey {
+/// The same of somebody whose id is kept elsewhere.
+pub type KeyRef<'a> = MemberKey<&'a UserId>;
+
+impl<U> MemberKey<U> {
     /// The sort of member it names.
     pub fn kind(&self) -> Kind {
         match self {
             Self::User(_) => Kind::User,
             Self::Guest(_) => Kind::Guest,
             Self::Bot(_) => Kind::Bot,
+        }
+    }
+}
+
+impl MemberKey {
+    /// The same, to look at.
+    pub fn borrow(&self) -> KeyRef<'_> {
+        match self {
+            Self::User(user) => MemberKey::User(user),
+            Self::Guest(key) => MemberKey::Guest(*key),
+            Self::Bot(key) => MemberKey::Bot(*key),
+        }
+    }
+}
+
+impl KeyRef<'_> {
+    /// The same, to keep.
+    pub fn owned(self) -> MemberKey {
+        match self {
+            Self::User(user) => MemberKey::User(user.clone()),
+            Self::Guest(key) => MemberKey::Guest(key),
+            Self::Bot(key) => MemberKey::Bot(key),
         }
     }
 }
@@ -70,11 +95,11 @@ pub struct Place {
     pub topic: Option<Topic>,
 }
 
-/// One thing that happened, as it is reported.
+/// One thing that happened, as it is reported; `P` is how a place is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Signal {
+pub enum Signal<P = Place> {
     /// Somebody was seen.
-    Touch(Touch),
+    Touch(Touch<P>),
     /// A page was closed: a hint, as the same visitor may be opening the next one.
     Leave {
         /// Whose page.
@@ -88,7 +113,7 @@ pub enum Signal {
 
 /// Somebody was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Touch {
+pub struct Touch<P = Place> {
     /// Who.
     pub key: MemberKey,
     /// Who this visitor was until now: the guest who signs in, whoever it was by yesterday's salt. That member is
@@ -99,11 +124,30 @@ pub struct Touch {
     /// When they said so, if that was not just now: who has hidden since stays hidden.
     pub said: Option<Timestamp>,
     /// Where they are; `None` leaves it as it is.
-    pub place: Option<Place>,
+    pub place: Option<P>,
     /// The tab that reports.
     pub tab: Option<TabId>,
     /// Whether they are looking.
     pub state: State,
+}
+
+impl<P> Touch<P> {
+    /// The same with the place told otherwise.
+    pub fn at<Q>(self, tell: impl FnOnce(P) -> Option<Q>) -> Touch<Q> {
+        let Self { key, was, profile, said, place, tab, state } = self;
+        Touch { key, was, profile, said, place: place.and_then(tell), tab, state }
+    }
+}
+
+impl<P> Signal<P> {
+    /// The same with the place told otherwise.
+    pub fn at<Q>(self, tell: impl FnOnce(P) -> Option<Q>) -> Signal<Q> {
+        match self {
+            Self::Touch(touch) => Signal::Touch(touch.at(tell)),
+            Self::Leave { key, tab } => Signal::Leave { key, tab },
+            Self::SignOut(user) => Signal::SignOut(user),
+        }
+    }
 }
 
 /// A user who is no longer online: what `last_seen` keeps of them.

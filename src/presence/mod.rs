@@ -4,12 +4,14 @@
 //! what must be stored goes out as bytes, and the next deadline is a return value. It must not know of HTTP.
 
 pub mod allowance;
+mod compact;
 pub mod id;
 pub mod member;
 mod places;
 pub mod pulse;
 pub mod record;
 pub mod recorder;
+pub mod reports;
 pub mod ring;
 mod roster;
 pub mod site;

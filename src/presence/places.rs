@@ -1,22 +1,67 @@
 //! The places where members are, each kept once however many are there.
 
+use super::compact::Sort;
 use super::member::Place;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
+use std::num::NonZeroU32;
 
-/// A place that is kept. Valid as long as somebody holds it.
+/// A place that is kept: its number, counted from one. Valid as long as somebody holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PlaceId(u32);
+pub struct PlaceId(NonZeroU32);
+
+impl PlaceId {
+    fn at(index: usize) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(index as u32))
+    }
+
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+/// How many of each sort.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    pub users: usize,
+    pub invisible: usize,
+    pub guests: usize,
+    pub bots: usize,
+}
+
+impl Numbers {
+    pub fn of(&mut self, sort: Sort) -> &mut usize {
+        match sort {
+            Sort::User => &mut self.users,
+            Sort::Invisible => &mut self.invisible,
+            Sort::Guest => &mut self.guests,
+            Sort::Bot => &mut self.bots,
+        }
+    }
+
+    /// Users and guests.
+    pub fn people(&self) -> usize {
+        self.users + self.invisible + self.guests
+    }
+
+    pub fn add(&mut self, other: Self) {
+        let Self { users, invisible, guests, bots } = other;
+        self.users += users;
+        self.invisible += invisible;
+        self.guests += guests;
+        self.bots += bots;
+    }
+}
 
 #[derive(Debug)]
 struct Kept {
     place: Place,
     /// How many members and tabs hold it.
     held: u32,
-    /// How many users and guests are here now.
-    here: u32,
+    /// Who is here now.
+    here: Numbers,
 }
 
 /// How many people are on a page.
@@ -40,7 +85,7 @@ pub struct Places {
 
 impl Places {
     pub fn get(&self, id: PlaceId) -> Option<&Place> {
-        Some(&self.kept.get(id.0 as usize)?.as_ref()?.place)
+        Some(&self.kept.get(id.index())?.as_ref()?.place)
     }
 
     /// Whether any place is about anything.
@@ -57,17 +102,17 @@ impl Places {
             return id;
         }
         self.with_topic += usize::from(place.topic.is_some());
-        let kept = Some(Kept { place, held: 1, here: 0 });
+        let kept = Some(Kept { place, held: 1, here: Numbers::default() });
         let id = match self.free.pop() {
             Some(id) => {
-                if let Some(slot) = self.kept.get_mut(id.0 as usize) {
+                if let Some(slot) = self.kept.get_mut(id.index()) {
                     *slot = kept;
                 }
                 id
             }
             None => {
                 self.kept.push(kept);
-                PlaceId(self.kept.len() as u32 - 1)
+                PlaceId::at(self.kept.len() - 1)
             }
         };
         self.index_as(id, hash);
@@ -89,7 +134,7 @@ impl Places {
             return;
         }
         self.unindex(id);
-        if let Some(slot) = self.kept.get_mut(id.0 as usize) {
+        if let Some(slot) = self.kept.get_mut(id.index()) {
             self.with_topic -= usize::from(slot.as_ref().is_some_and(|kept| kept.place.topic.is_some()));
             *slot = None;
         }
@@ -99,8 +144,7 @@ impl Places {
     /// Forgets a topic: the places that were about it are about nothing.
     pub fn forget_topic(&mut self, topic: &str) {
         let about = |place: &Place| place.topic.as_ref().is_some_and(|known| known.as_str() == topic);
-        let ids: Vec<_> =
-            (0..self.kept.len() as u32).map(PlaceId).filter(|id| self.get(*id).is_some_and(about)).collect();
+        let ids: Vec<_> = (0..self.kept.len()).map(PlaceId::at).filter(|id| self.get(*id).is_some_and(about)).collect();
         for id in ids {
             self.unindex(id);
             if let Some(kept) = self.kept_mut(id) {
@@ -113,34 +157,47 @@ impl Places {
     }
 
     /// Somebody arrived.
-    pub fn enter(&mut self, id: PlaceId) {
+    pub fn enter(&mut self, id: PlaceId, sort: Sort) {
         if let Some(kept) = self.kept_mut(id) {
-            kept.here += 1;
+            *kept.here.of(sort) += 1;
         }
     }
 
     /// Somebody went away.
-    pub fn exit(&mut self, id: PlaceId) {
+    pub fn exit(&mut self, id: PlaceId, sort: Sort) {
         if let Some(kept) = self.kept_mut(id) {
-            kept.here = kept.here.saturating_sub(1);
+            let here = kept.here.of(sort);
+            *here = here.saturating_sub(1);
         }
+    }
+
+    /// Who is on each page, by its path. Costs as much as there are places.
+    pub fn by_path(&self) -> HashMap<&str, Numbers> {
+        let mut all: HashMap<&str, Numbers> = HashMap::new();
+        for kept in self.kept.iter().flatten() {
+            all.entry(kept.place.path.as_str()).or_default().add(kept.here);
+        }
+        all
     }
 
     /// Pages with people on them, most first, then by path. Costs as much as there are places.
     pub fn pages(&self, limit: usize) -> Vec<PageCount<'_>> {
-        let mut by_path: BTreeMap<&str, (u32, PageCount<'_>)> = BTreeMap::new();
-        for kept in self.kept.iter().flatten().filter(|kept| kept.here > 0) {
-            let here = kept.here as usize;
+        let mut by_path: BTreeMap<&str, (usize, PageCount<'_>)> = BTreeMap::new();
+        for kept in self.kept.iter().flatten() {
+            let here = kept.here.people();
+            if here == 0 {
+                continue;
+            }
             by_path
                 .entry(kept.place.path.as_str())
                 .and_modify(|(most, page)| {
                     page.total += here;
-                    let titled = (kept.place.title.is_some(), kept.here) > (page.place.title.is_some(), *most);
+                    let titled = (kept.place.title.is_some(), here) > (page.place.title.is_some(), *most);
                     if titled {
-                        (*most, page.place) = (kept.here, &kept.place);
+                        (*most, page.place) = (here, &kept.place);
                     }
                 })
-                .or_insert((kept.here, PageCount { place: &kept.place, total: here }));
+                .or_insert((here, PageCount { place: &kept.place, total: here }));
         }
         let mut pages: Vec<_> = by_path.into_values().map(|(_, page)| page).collect();
         pages.sort_by_key(|page| std::cmp::Reverse(page.total));
@@ -151,7 +208,7 @@ impl Places {
     fn index_as(&mut self, id: PlaceId, hash: u64) {
         let (kept, hasher) = (&self.kept, &self.hasher);
         self.index.insert_unique(hash, id, |&id| {
-            let kept = kept.get(id.0 as usize).and_then(Option::as_ref);
+            let kept = kept.get(id.index()).and_then(Option::as_ref);
             kept.map_or(0, |kept| hasher.hash_one(&kept.place))
         });
     }
@@ -164,7 +221,7 @@ impl Places {
     }
 
     fn kept_mut(&mut self, id: PlaceId) -> Option<&mut Kept> {
-        self.kept.get_mut(id.0 as usize)?.as_mut()
+        self.kept.get_mut(id.index())?.as_mut()
     }
 }
 
@@ -217,7 +274,8 @@ mod tests {
             [("/a", None, 3), ("/a", Some("A"), 1), ("/b", Some("B"), 2), ("/b", Some("New B"), 3), ("/c", None, 1)]
         {
             let id = places.hold(place(path, title));
-            (0..here).for_each(|_| places.enter(id));
+            (0..here).for_each(|_| places.enter(id, Sort::Guest));
+            places.enter(id, Sort::Bot);
         }
         let pages = places.pages(2);
         let told: Vec<_> = pages

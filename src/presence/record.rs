@@ -8,27 +8,42 @@
 use super::id::UserId;
 use super::id::{Invalid, TabId};
 use super::member::{Departure, MemberKey, Place, Profile, State, Viewed};
-use super::time::Timestamp;
+use super::time::{Millis, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Something that is stored.
-pub trait Stored: Serialize + DeserializeOwned {
+pub trait Stored: Serialize {
     /// The version that is written.
     const VERSION: u8 = 1;
+}
 
+/// Something that is read back.
+pub trait Read: Stored + DeserializeOwned {
     /// Reads an older version.
     fn older(_version: u8, _rest: &[u8]) -> Option<postcard::Result<Self>> {
         None
     }
 }
 
-impl Stored for Batch {}
+impl<K: Serialize, P: Serialize, Q: Serialize> Stored for Batch<K, P, Q> {
+    const VERSION: u8 = 2;
+}
+
+impl Read for Batch {
+    fn older(version: u8, rest: &[u8]) -> Option<postcard::Result<Self>> {
+        (version == 1).then(|| Ok(first::Batch::into(postcard::from_bytes(rest)?)))
+    }
+}
+
 impl Stored for Viewed {}
+impl Read for Viewed {}
 
 impl Stored for Departure {
     const VERSION: u8 = 2;
+}
 
+impl Read for Departure {
     fn older(version: u8, rest: &[u8]) -> Option<postcard::Result<Self>> {
         /// It did not tell when the visit began.
         #[derive(Deserialize)]
@@ -45,25 +60,24 @@ impl Stored for Departure {
     }
 }
 
-/// A batch as it is stored.
+/// A batch as it is stored. What it names is looked at when it is written, and kept when it is read: `K` is a key, `P`
+/// a place, `Q` how somebody is shown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Batch {
+pub struct Batch<K = MemberKey, P = Place, Q = Profile> {
+    /// The version of the site that it led to.
+    pub version: u64,
     /// When it was written.
     pub written: Timestamp,
     /// How far the clock had come, where it was put back since the batch before.
     pub rewound_from: Option<Timestamp>,
-    /// The version of the site that it led to.
-    pub version: u64,
-    /// The number of the last signal in it.
-    pub seq: u64,
     /// The peak as it stood then.
     pub peak: Option<Peak>,
     /// Members who were gone at once: signed out, or known under another key since.
     pub gone: Vec<MemberKey>,
     /// The places that the members below name by number.
-    pub places: Vec<Place>,
-    /// What the members it touched have become, in the order of their last signal.
-    pub members: Vec<Record>,
+    pub places: Vec<P>,
+    /// What the members it touched have become.
+    pub members: Vec<Record<K, Q>>,
 }
 
 /// The most that were ever online at once.
@@ -75,27 +89,25 @@ pub struct Peak {
     pub at: Timestamp,
 }
 
-/// A member as it is stored.
+/// A member as it is stored. Times are told by how long before the batch was written they were, which takes few bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Record<K = MemberKey, Q = Profile> {
     /// Who.
-    pub key: MemberKey,
+    pub key: K,
     /// When they were last touched.
-    pub last_seen: Timestamp,
-    /// When this visit began.
-    pub since: Timestamp,
-    /// The number of their last signal.
-    pub seq: u64,
+    pub last_seen: Millis,
+    /// When this visit began: how long before they were last touched.
+    pub visit: Millis,
     /// How they are shown.
-    pub profile: Option<Profile>,
+    pub profile: Option<Q>,
     /// Where they are: a number in the batch's places.
     pub place: Option<u32>,
     /// Whether they are looking.
     pub state: State,
     /// The pages they have open.
     pub tabs: Vec<TabRecord>,
-    /// When they go, if their last page was closed.
-    pub leaves_at: Option<Timestamp>,
+    /// When they go, if their last page was closed: how long after the batch was written.
+    pub leaves_in: Option<Millis>,
 }
 
 /// A tab as it is stored.
@@ -104,11 +116,72 @@ pub struct TabRecord {
     /// Which of the member's tabs.
     pub id: TabId,
     /// When it was last touched.
-    pub at: Timestamp,
+    pub touched: Millis,
     /// Where it is: a number in the batch's places.
     pub place: Option<u32>,
     /// Whether anybody is looking at it.
     pub state: State,
+}
+
+/// The first form of a batch: its times were moments, and it told the number of each member's last signal.
+mod first {
+    use super::super::id::TabId;
+    use super::super::member::{MemberKey, Place, Profile, State};
+    use super::super::time::Timestamp;
+    use super::{Peak, Record, TabRecord};
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    pub struct Batch {
+        written: Timestamp,
+        rewound_from: Option<Timestamp>,
+        version: u64,
+        _seq: u64,
+        peak: Option<Peak>,
+        gone: Vec<MemberKey>,
+        places: Vec<Place>,
+        members: Vec<Member>,
+    }
+
+    #[derive(Deserialize)]
+    struct Member {
+        key: MemberKey,
+        last_seen: Timestamp,
+        since: Timestamp,
+        _seq: u64,
+        profile: Option<Profile>,
+        place: Option<u32>,
+        state: State,
+        tabs: Vec<Tab>,
+        leaves_at: Option<Timestamp>,
+    }
+
+    #[derive(Deserialize)]
+    struct Tab {
+        id: TabId,
+        at: Timestamp,
+        place: Option<u32>,
+        state: State,
+    }
+
+    impl From<Batch> for super::Batch {
+        fn from(batch: Batch) -> Self {
+            let Batch { written, rewound_from, version, peak, gone, places, members, .. } = batch;
+            let tab = |Tab { id, at, place, state }| TabRecord { id, touched: written.since(at), place, state };
+            let member = |member: Member| Record {
+                key: member.key,
+                last_seen: written.since(member.last_seen),
+                visit: member.last_seen.since(member.since),
+                profile: member.profile,
+                place: member.place,
+                state: member.state,
+                tabs: member.tabs.into_iter().map(tab).collect(),
+                leaves_in: member.leaves_at.map(|at| at.since(written)),
+            };
+            let members = members.into_iter().map(member).collect();
+            Self { version, written, rewound_from, peak, gone, places, members }
+        }
+    }
 }
 
 /// Writes something down.
@@ -121,7 +194,7 @@ pub fn encode<T: Stored>(stored: &T) -> Vec<u8> {
 ///
 /// # Errors
 /// When the bytes are of an unknown version, or were damaged.
-pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T, Invalid> {
+pub fn decode<T: Read>(bytes: &[u8]) -> Result<T, Invalid> {
     let Some((&version, rest)) = bytes.split_first() else {
         return Err(Invalid::new("a stored row", "not be empty"));
     };
@@ -141,10 +214,9 @@ mod tests {
     fn sample() -> Batch {
         let at = |millis: i64| Timestamp::from_millis(1_795_203_180_000 + millis);
         Batch {
+            version: 1_795_203_180_250,
             written: at(250),
             rewound_from: Some(at(3600)),
-            version: 1_795_203_180_250,
-            seq: 7,
             peak: Some(Peak { total: 200, at: at(-86_400_000) }),
             gone: vec![MemberKey::Guest(GuestKey(9))],
             places: vec![Place {
@@ -155,9 +227,8 @@ mod tests {
             members: vec![
                 Record {
                     key: MemberKey::User(UserId::parse("sally").unwrap()),
-                    last_seen: at(123),
-                    since: at(-60_000),
-                    seq: 6,
+                    last_seen: Millis(127),
+                    visit: Millis(60_123),
                     profile: Some(Profile {
                         name: Some(Name::parse("Sally 🏄").unwrap()),
                         avatar: Some(Avatar::parse("/sally.png").unwrap()),
@@ -165,19 +236,18 @@ mod tests {
                     }),
                     place: Some(0),
                     state: State::Away,
-                    tabs: vec![TabRecord { id: TabId(5), at: at(123), place: Some(0), state: State::Away }],
-                    leaves_at: Some(at(10_123)),
+                    tabs: vec![TabRecord { id: TabId(5), touched: Millis(127), place: Some(0), state: State::Away }],
+                    leaves_in: Some(Millis(9873)),
                 },
                 Record {
                     key: MemberKey::Bot(GuestKey(u64::MAX)),
-                    last_seen: at(124),
-                    since: at(124),
-                    seq: 7,
+                    last_seen: Millis(126),
+                    visit: Millis(0),
                     profile: None,
                     place: None,
                     state: State::Online,
                     tabs: vec![],
-                    leaves_at: None,
+                    leaves_in: None,
                 },
             ],
         }
@@ -185,12 +255,14 @@ mod tests {
 
     #[test]
     fn stored_format_unchanged() {
-        let golden = include_str!("../../tests/golden/batch-v1.hex");
+        let golden = include_str!("../../tests/golden/batch-v2.hex");
         assert_eq!(
             hex(&encode(&sample())),
             golden.trim(),
             "a released form never changes: give the new one a new version"
         );
+        let first = unhex(include_str!("../../tests/golden/batch-v1.hex").trim());
+        assert_eq!(decode::<Batch>(&first).unwrap(), sample(), "the first form stays readable");
     }
 
     #[test]
@@ -250,7 +322,7 @@ mod tests {
 
     #[test]
     fn another_version_is_named() {
-        assert_eq!(decode::<Batch>(&[9, 1, 2]).unwrap_err().to_string(), "a stored row must be of version 1, not 9");
+        assert_eq!(decode::<Batch>(&[9, 1, 2]).unwrap_err().to_string(), "a stored row must be of version 2, not 9");
         assert_eq!(decode::<Batch>(&[]).unwrap_err().to_string(), "a stored row must not be empty");
     }
 

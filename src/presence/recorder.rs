@@ -4,7 +4,7 @@
 
 use super::id::UserId;
 use super::member::{Kind, MemberKey, Signal, State, Touch};
-use super::site::Report;
+use super::reports::{Report, Reports};
 use super::time::{Millis, Seconds, Timestamp};
 use super::watchers::PACE;
 use foldhash::fast::FixedState;
@@ -122,18 +122,19 @@ impl Recorder {
     }
 
     /// The batch, if there is one, with each signal's age; it is due no more.
-    pub fn drain(&mut self, now: Timestamp) -> Vec<Report> {
+    pub fn drain(&mut self, now: Timestamp) -> Reports {
         self.due = None;
         // Until it is known better: those who watch are told of this batch, and then wait for the next one.
         self.next_telling = self.next_telling.map(|_| now.plus(PACE));
-        self.batch.drain(..).map(|(at, _, signal)| Report { age: now.since(at), signal }).collect()
+        let reports = self.batch.drain(..).map(|(at, _, signal)| Report { age: now.since(at), signal });
+        Reports::from(reports.collect::<Vec<_>>())
     }
 
     /// Takes back a batch that could not be sent, ahead of what has come since, as far as there is room. It goes with
     /// the next batch.
-    pub fn put_back(&mut self, now: Timestamp, reports: Vec<Report>) {
-        let mut returned: Vec<_> =
-            reports.into_iter().map(|report| (now.minus(report.age), true, report.signal)).collect();
+    pub fn put_back(&mut self, now: Timestamp, reports: Reports) {
+        let reports = Vec::from(reports).into_iter();
+        let mut returned: Vec<_> = reports.map(|report| (now.minus(report.age), true, report.signal)).collect();
         returned.append(&mut self.batch);
         let too_many = returned.split_off(returned.len().min(MAX_BATCH));
         self.batch = returned;
@@ -283,7 +284,7 @@ mod tests {
     fn an_arrival_is_sent_soon_and_a_refresh_later() {
         let mut recorder = recorder();
         assert_eq!(recorder.take(at(0), on(1, "/a")), Some(HOLD));
-        assert_eq!(recorder.drain(at(200)).len(), 1);
+        assert_eq!(recorder.drain(at(200)).list.len(), 1);
         assert_eq!(recorder.take(at(31_000), on(1, "/a")), Some(LAZY_HOLD));
     }
 
@@ -325,7 +326,7 @@ mod tests {
         recorder.take(at(0), on(1, "/a"));
         assert_eq!(recorder.take(at(29_999), on(1, "/a")), None);
         assert_eq!(recorder.take(at(29_999), Signal::Touch(touch(1))), None, "an image on the page");
-        assert_eq!(recorder.drain(at(30_000)).len(), 1);
+        assert_eq!(recorder.drain(at(30_000)).list.len(), 1);
     }
 
     #[test]
@@ -336,7 +337,7 @@ mod tests {
         recorder.take(at(2), Signal::Touch(Touch { tab: Some(TabId(1)), ..touch(1) }));
         recorder.take(at(3), Signal::Touch(Touch { state: State::Away, ..touch(1) }));
         assert!(recorder.has_news());
-        assert_eq!(recorder.drain(at(3)).len(), 4);
+        assert_eq!(recorder.drain(at(3)).list.len(), 4);
     }
 
     #[test]
@@ -344,7 +345,7 @@ mod tests {
         let mut recorder = recorder();
         assert_eq!(recorder.take(at(0), on(1, "/a")), Some(HOLD));
         assert_eq!(recorder.take(at(10), on(2, "/a")), None);
-        let ages: Vec<_> = recorder.drain(at(200)).iter().map(|report| report.age).collect();
+        let ages: Vec<_> = recorder.drain(at(200)).list.iter().map(|report| report.age).collect();
         assert_eq!(ages, [Millis(200), Millis(190)]);
         assert_eq!(recorder.take(at(300), on(3, "/a")), Some(HOLD));
     }
@@ -371,7 +372,7 @@ mod tests {
         let mut recorder = recorder();
         recorder.take(at(0), on(1, "/a"));
         recorder.take(at(1), Signal::Leave { key: touch(1).key, tab: None });
-        assert_eq!(recorder.drain(at(2)).len(), 2);
+        assert_eq!(recorder.drain(at(2)).list.len(), 2);
         assert_eq!(recorder.take(at(3), on(1, "/a")), Some(HOLD));
     }
 
@@ -384,7 +385,7 @@ mod tests {
         recorder.take(at(1), Signal::Touch(sign_in));
         recorder.take(at(2), Signal::SignOut(sally));
         recorder.take(at(3), on(1, "/a"));
-        assert_eq!(recorder.drain(at(3)).len(), 4);
+        assert_eq!(recorder.drain(at(3)).list.len(), 4);
     }
 
     #[test]
@@ -429,7 +430,7 @@ mod tests {
         }
         assert_eq!(recorder.take(at(40_000), on(5000, "/a")), None, "arrivals are shed when nothing else is left");
         let batch = recorder.drain(at(40_000));
-        let guests = batch.iter().filter_map(|report| match &report.signal {
+        let guests = batch.list.iter().filter_map(|report| match &report.signal {
             Signal::Touch(Touch { key: MemberKey::Guest(GuestKey(guest)), .. }) => Some(*guest),
             _ => None,
         });
@@ -444,7 +445,7 @@ mod tests {
         let batch = recorder.drain(at(100));
         recorder.put_back(at(2000), batch);
         recorder.take(at(2000), on(2, "/a"));
-        assert_eq!(recorder.drain(at(2000)).len(), 2);
+        assert_eq!(recorder.drain(at(2000)).list.len(), 2);
     }
 
     #[test]
@@ -453,7 +454,7 @@ mod tests {
         for millis in 0..5 {
             recorder.take(at(millis), on(1, "/a"));
         }
-        assert_eq!(recorder.drain(at(5)).len(), 5);
+        assert_eq!(recorder.drain(at(5)).list.len(), 5);
     }
 
     #[test]

@@ -1,45 +1,53 @@
 //! The ring of time buckets: who was touched within a window, by the second of their latest touch.
 //!
-//! It knows seconds and entries, and nothing of what an entry means. An entry lies in exactly one bucket. To insert,
-//! touch and remove costs the same at ten entries and at a million; to expire costs as much as there are leavers; to
-//! walk from the newest costs as much as is walked.
+//! It knows seconds and entries, and nothing of what an entry means. To insert, touch and remove costs the same at ten
+//! entries and at a million; to expire costs as much as there are leavers; to walk from the newest costs as much as is
+//! walked.
+//!
+//! A bucket notes who was touched in its second, and is not told when they are touched again: the note is stale from
+//! then on, and is passed over. So a touch writes to the entry and to the end of the newest bucket, and nowhere else; a
+//! list that is linked through the entries writes to its neighbours too, each somewhere else in memory, which at a
+//! million entries takes almost three times as long. Where there are too many stale notes they are dropped.
 //!
 //! Two sets that are rotated are this ring with two buckets, and a sorted set by last-seen time is what it comes to
 //! with ever finer ones; one second is as fine as an online window is told.
 
+/// What knows the second of its latest touch, counted from the epoch.
+pub trait Timed {
+    /// That second.
+    fn second(&self) -> i64;
+}
+
 /// Where an entry lies. Valid until the entry is removed or expires; then it may come to mean another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u32);
 
-/// The end of a list.
-const NONE: u32 = u32::MAX;
+/// How many entries lie together: what is full stays where it is when more is needed, and nothing is copied.
+const CHUNK: usize = 4096;
 
-#[derive(Debug)]
-struct Link<T> {
-    /// Free slots hold no entry and are chained by `next`.
-    entry: Option<T>,
-    second: i64,
-    next: u32,
-    prev: u32,
-}
+/// So many notes for each entry, and so many besides, are kept before the stale ones are dropped.
+const NOTES_EACH: usize = 3;
+const NOTES_BESIDES: usize = 1024;
 
 /// Entries by the second of their latest touch, over a window of `window` seconds.
 #[derive(Debug)]
 pub struct Ring<T> {
-    slab: Vec<Link<T>>,
-    free: u32,
-    /// The first slot of each bucket; the bucket of a second is the one at its remainder.
-    heads: Vec<u32>,
+    chunks: Vec<Vec<Option<T>>>,
+    free: Vec<Slot>,
+    /// Who was touched in a second; the bucket of a second is the one at its remainder.
+    buckets: Vec<Vec<Slot>>,
+    /// How many notes the buckets hold.
+    notes: usize,
     /// The second that the ring stands at; no entry is newer, and none is older than the window before it.
     now: i64,
     len: usize,
 }
 
-impl<T> Ring<T> {
+impl<T: Timed> Ring<T> {
     /// An empty ring over the `window` seconds before `now`, which itself is within it.
     pub fn new(window: u32, now: i64) -> Self {
-        let buckets = window as usize + 1;
-        Self { slab: Vec::new(), free: NONE, heads: vec![NONE; buckets], now, len: 0 }
+        let buckets = (0..=window).map(|_| Vec::new()).collect();
+        Self { chunks: Vec::new(), free: Vec::new(), buckets, notes: 0, now, len: 0 }
     }
 
     /// How many entries it holds.
@@ -54,7 +62,7 @@ impl<T> Ring<T> {
 
     /// The oldest second that is still within the window.
     pub fn oldest(&self) -> i64 {
-        self.now.saturating_sub(self.heads.len() as i64 - 1)
+        self.oldest_at(self.now)
     }
 
     /// The second that the ring stands at.
@@ -64,138 +72,169 @@ impl<T> Ring<T> {
 
     /// The entry at a slot.
     pub fn get(&self, slot: Slot) -> Option<&T> {
-        self.slab.get(slot.0 as usize)?.entry.as_ref()
+        self.chunks.get(slot.0 as usize / CHUNK)?.get(slot.0 as usize % CHUNK)?.as_ref()
     }
 
-    /// The entry at a slot, to change it.
+    /// The entry at a slot, to change anything of it but its second.
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
-        self.slab.get_mut(slot.0 as usize)?.entry.as_mut()
+        self.place(slot)?.as_mut()
     }
 
-    /// Puts an entry into the bucket of `second`, which is moved into the window if it lies outside.
-    pub fn insert(&mut self, second: i64, entry: T) -> Slot {
-        let index = match self.slab.get_mut(self.free as usize) {
-            Some(link) => {
-                let index = self.free;
-                self.free = link.next;
-                link.entry = Some(entry);
-                index
+    /// Puts an entry into the bucket of its second, or of the nearest within the window.
+    pub fn insert(&mut self, entry: T) -> Slot {
+        let second = entry.second();
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                if let Some(place) = self.place(slot) {
+                    *place = Some(entry);
+                }
+                slot
             }
-            None => {
-                self.slab.push(Link { entry: Some(entry), second, next: NONE, prev: NONE });
-                self.slab.len() as u32 - 1
-            }
+            None => self.append(entry),
         };
         self.len += 1;
-        self.link(index, second);
-        Slot(index)
+        self.note(slot, second);
+        slot
     }
 
-    /// Moves an entry to the bucket of `second`, which is moved into the window if it lies outside.
-    pub fn touch(&mut self, slot: Slot, second: i64) {
-        if self.get(slot).is_some() {
-            self.unlink(slot.0);
-            self.link(slot.0, second);
+    /// Has the second of an entry changed, and moves it to the bucket of the one that it has then.
+    pub fn touch(&mut self, slot: Slot, change: impl FnOnce(&mut T)) {
+        let Some(entry) = self.get_mut(slot) else { return };
+        let before = entry.second();
+        change(entry);
+        let second = entry.second();
+        if second != before {
+            self.note(slot, second);
         }
     }
 
     /// Takes an entry out.
     pub fn remove(&mut self, slot: Slot) -> Option<T> {
-        self.get(slot)?;
-        self.unlink(slot.0);
+        let entry = self.place(slot)?.take()?;
         self.len -= 1;
-        let link = self.slab.get_mut(slot.0 as usize)?;
-        link.next = self.free;
-        self.free = slot.0;
-        link.entry.take()
+        self.free.push(slot);
+        Some(entry)
     }
 
-    /// Moves the ring on to `now` and takes out, oldest first, every entry that fell out of the window and was not
-    /// touched since by the `second` that is known of it elsewhere. A `now` before the one it stands at changes nothing.
-    pub fn expire(&mut self, now: i64, second: impl Fn(&T) -> i64, mut left: impl FnMut(Slot, T)) {
+    /// Moves the ring on to `now` and takes out, oldest first, every entry that fell out of the window. A `now` before
+    /// the one it stands at changes nothing.
+    pub fn expire(&mut self, now: i64, mut left: impl FnMut(Slot, T)) {
         if now <= self.now {
             return;
         }
-        let (mut kept, oldest) = (Vec::new(), now.saturating_sub(self.heads.len() as i64 - 1));
+        let (mut ahead, oldest) = (Vec::new(), self.oldest_at(now));
         // Beyond one turn every bucket has been emptied.
-        let last = self.oldest().saturating_add((now - self.now).min(self.heads.len() as i64));
+        let last = self.oldest().saturating_add((now - self.now).min(self.buckets.len() as i64));
         for due in self.oldest()..last {
-            while let Some(slot) = self.head(due) {
-                match self.get(slot).map(&second).filter(|second| *second >= oldest) {
-                    Some(second) => {
-                        self.unlink(slot.0);
-                        kept.push((slot, second));
-                    }
-                    None => {
+            for slot in self.empty(due) {
+                match self.get(slot).map(T::second) {
+                    Some(second) if second < oldest => {
                         if let Some(entry) = self.remove(slot) {
                             left(slot, entry);
                         }
                     }
+                    // Touched ahead of the ring's time, in a second that has the same bucket.
+                    Some(second) if self.bucket_of(second) == self.bucket_of(due) => ahead.push((slot, second)),
+                    Some(_) | None => {}
                 }
             }
         }
         self.now = now;
-        // Only now, as the bucket of that second may be one of those that had to be emptied.
-        kept.into_iter().for_each(|(slot, second)| self.link(slot.0, second));
+        ahead.into_iter().for_each(|(slot, second)| self.note(slot, second));
     }
 
-    /// The entries of one second, the latest inserted first.
+    /// The entries of one second, in no order. One that was noted in two seconds which have the same bucket, or whose slot
+    /// was another's in the same second, may be among them twice.
     pub fn bucket(&self, second: i64) -> impl Iterator<Item = (Slot, &T)> {
-        let mut at = if (self.oldest()..=self.now).contains(&second) { self.head(second) } else { None };
-        std::iter::from_fn(move || {
-            let slot = at?;
-            let link = self.slab.get(slot.0 as usize)?;
-            at = (link.next != NONE).then_some(Slot(link.next));
-            Some((slot, link.entry.as_ref()?))
-        })
+        let within = (self.oldest()..=self.now).contains(&second);
+        let notes = self.buckets.get(self.bucket_of(second)).filter(|_| within).into_iter().flatten();
+        notes.filter_map(move |slot| Some((*slot, self.noted(*slot, second)?)))
     }
 
     /// Takes the ring apart: every entry, in no order.
     pub fn into_entries(self) -> impl Iterator<Item = T> {
-        self.slab.into_iter().filter_map(|link| link.entry)
+        self.chunks.into_iter().flatten().flatten()
     }
 
     /// Every entry, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
-        self.slab.iter().enumerate().filter_map(|(index, link)| Some((Slot(index as u32), link.entry.as_ref()?)))
+        let entries = self.chunks.iter().flatten().enumerate();
+        entries.filter_map(|(index, entry)| Some((Slot(index as u32), entry.as_ref()?)))
+    }
+
+    fn oldest_at(&self, now: i64) -> i64 {
+        now.saturating_sub(self.buckets.len() as i64 - 1)
     }
 
     fn bucket_of(&self, second: i64) -> usize {
-        second.rem_euclid(self.heads.len() as i64) as usize
+        second.rem_euclid(self.buckets.len() as i64) as usize
     }
 
-    fn head(&self, second: i64) -> Option<Slot> {
-        let head = self.heads.get(self.bucket_of(second)).copied()?;
-        (head != NONE).then_some(Slot(head))
+    fn place(&mut self, slot: Slot) -> Option<&mut Option<T>> {
+        self.chunks.get_mut(slot.0 as usize / CHUNK)?.get_mut(slot.0 as usize % CHUNK)
     }
 
-    fn link(&mut self, index: u32, second: i64) {
-        let second = second.clamp(self.oldest(), self.now);
-        let bucket = self.bucket_of(second);
-        let Some(head) = self.heads.get_mut(bucket) else { return };
-        let next = std::mem::replace(head, index);
-        if let Some(link) = self.slab.get_mut(index as usize) {
-            (link.second, link.prev, link.next) = (second, NONE, next);
-        }
-        if let Some(link) = self.slab.get_mut(next as usize) {
-            link.prev = index;
-        }
-    }
-
-    fn unlink(&mut self, index: u32) {
-        let Some(link) = self.slab.get(index as usize) else { return };
-        let (second, prev, next) = (link.second, link.prev, link.next);
-        if let Some(link) = self.slab.get_mut(next as usize) {
-            link.prev = prev;
-        }
-        if let Some(link) = self.slab.get_mut(prev as usize) {
-            link.next = next;
-        } else {
-            let bucket = self.bucket_of(second);
-            if let Some(head) = self.heads.get_mut(bucket) {
-                *head = next;
+    fn append(&mut self, entry: T) -> Slot {
+        let full = self.chunks.len().saturating_sub(1) * CHUNK;
+        match self.chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
+            Some(chunk) => {
+                chunk.push(Some(entry));
+                Slot((full + chunk.len() - 1) as u32)
+            }
+            None => {
+                // The first one grows as it is needed, as most rings are small.
+                let room = if self.chunks.is_empty() { 1 } else { CHUNK };
+                let mut chunk = Vec::with_capacity(room);
+                chunk.push(Some(entry));
+                self.chunks.push(chunk);
+                Slot(((self.chunks.len() - 1) * CHUNK) as u32)
             }
         }
+    }
+
+    /// The entry that a note in the bucket of `second` means, if it is not stale.
+    fn noted(&self, slot: Slot, second: i64) -> Option<&T> {
+        self.get(slot).filter(|entry| self.within(entry.second()) == second)
+    }
+
+    /// A second, or the nearest within the window.
+    fn within(&self, second: i64) -> i64 {
+        second.clamp(self.oldest(), self.now)
+    }
+
+    /// Notes that an entry was touched in a second, which may be ahead of the ring's time by less than the window.
+    fn note(&mut self, slot: Slot, second: i64) {
+        if self.notes >= self.len * NOTES_EACH + NOTES_BESIDES {
+            self.drop_stale();
+        }
+        let bucket = self.bucket_of(second.max(self.oldest()));
+        if let Some(bucket) = self.buckets.get_mut(bucket) {
+            bucket.push(slot);
+            self.notes += 1;
+        }
+    }
+
+    /// Empties the bucket of a second.
+    fn empty(&mut self, second: i64) -> Vec<Slot> {
+        let bucket = self.bucket_of(second);
+        let slots = self.buckets.get_mut(bucket).map(std::mem::take).unwrap_or_default();
+        self.notes -= slots.len();
+        slots
+    }
+
+    fn drop_stale(&mut self) {
+        let (turn, oldest) = (self.buckets.len() as i64, self.oldest());
+        let mut buckets = std::mem::take(&mut self.buckets);
+        self.notes = 0;
+        for (index, bucket) in buckets.iter_mut().enumerate() {
+            let lies_here = |second: i64| second.max(oldest).rem_euclid(turn) as usize == index;
+            bucket.retain(|slot| self.get(*slot).is_some_and(|entry| lies_here(entry.second())));
+            bucket.sort_unstable();
+            bucket.dedup();
+            bucket.shrink_to_fit();
+            self.notes += bucket.len();
+        }
+        self.buckets = buckets;
     }
 }
 
@@ -205,18 +244,31 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
-    fn names(ring: &Ring<u8>) -> Vec<u8> {
-        (ring.oldest()..=ring.now()).rev().flat_map(|second| ring.bucket(second).map(|(_, &e)| e)).collect()
+    /// A name, and the second of its latest touch.
+    #[derive(Debug, PartialEq)]
+    struct Named(u8, i64);
+
+    impl Timed for Named {
+        fn second(&self) -> i64 {
+            self.1
+        }
+    }
+
+    fn names(ring: &Ring<Named>) -> Vec<u8> {
+        let mut names: Vec<_> =
+            (ring.oldest()..=ring.now()).rev().flat_map(|second| ring.bucket(second).map(|(_, e)| e.0)).collect();
+        names.dedup();
+        names
     }
 
     #[test]
     fn an_entry_is_within_the_window_to_its_last_second() {
         let mut ring = Ring::new(300, 1000);
-        ring.insert(1000, 1);
+        ring.insert(Named(1, 1000));
         let mut left = Vec::new();
-        ring.expire(1300, |_| i64::MIN, |_, e| left.push(e));
+        ring.expire(1300, |_, e| left.push(e.0));
         assert!(left.is_empty());
-        ring.expire(1301, |_| i64::MIN, |_, e| left.push(e));
+        ring.expire(1301, |_, e| left.push(e.0));
         assert_eq!(left, [1]);
         assert_eq!(ring.len(), 0);
     }
@@ -224,11 +276,11 @@ mod tests {
     #[test]
     fn a_window_of_one_second_works() {
         let mut ring = Ring::new(1, 0);
-        ring.insert(0, 1);
-        ring.expire(1, |_| i64::MIN, |_, _| panic!("still within"));
-        ring.insert(1, 2);
+        ring.insert(Named(1, 0));
+        ring.expire(1, |_, _| panic!("still within"));
+        ring.insert(Named(2, 1));
         let mut left = Vec::new();
-        ring.expire(2, |_| i64::MIN, |_, e| left.push(e));
+        ring.expire(2, |_, e| left.push(e.0));
         assert_eq!(left, [1]);
         assert_eq!(names(&ring), [2]);
     }
@@ -237,12 +289,12 @@ mod tests {
     fn a_leap_of_years_empties_it_in_one_turn() {
         let mut ring = Ring::new(5, 0);
         for n in 0..10 {
-            ring.insert(0, n);
+            ring.insert(Named(n, 0));
         }
         let mut left = 0;
-        ring.expire(i64::from(u32::MAX), |_| i64::MIN, |_, _| left += 1);
+        ring.expire(i64::from(u32::MAX), |_, _| left += 1);
         assert_eq!(left, 10);
-        ring.insert(i64::from(u32::MAX), 1);
+        ring.insert(Named(1, i64::from(u32::MAX)));
         assert_eq!(names(&ring), [1]);
     }
 
@@ -263,15 +315,51 @@ mod tests {
     }
 
     #[test]
-    fn who_was_touched_unbeknown_to_the_ring_stays_however_long_nobody_looked() {
+    fn who_is_touched_ahead_of_time_stays() {
         let mut ring = Ring::new(4, 100);
-        let (kept, gone) = (ring.insert(100, 1), ring.insert(100, 2));
+        let (kept, gone) = (ring.insert(Named(1, 100)), ring.insert(Named(2, 100)));
         // The bucket of second 105 is that of second 100.
+        ring.touch(kept, |entry| entry.1 = 105);
         let mut left = Vec::new();
-        ring.expire(105, |name| if *name == 1 { 105 } else { 100 }, |slot, name| left.push((slot, name)));
-        assert_eq!((left, ring.get(kept), names(&ring)), (vec![(gone, 2)], Some(&1), vec![1]));
-        ring.expire(10_000, |_| 9999, |_, _| panic!("touched a second ago"));
+        ring.expire(105, |slot, entry| left.push((slot, entry.0)));
+        assert_eq!((left, ring.get(kept), names(&ring)), (vec![(gone, 2)], Some(&Named(1, 105)), vec![1]));
+        ring.touch(kept, |entry| entry.1 = 9999);
+        ring.expire(10_000, |_, _| panic!("touched a second ago"));
         assert_eq!(ring.bucket(9999).count(), 1);
+    }
+
+    #[test]
+    fn whoever_is_touched_all_the_time_leaves_few_notes() {
+        let mut ring = Ring::new(300, 0);
+        let slots: Vec<_> = (0..100).map(|name| ring.insert(Named(name, 0))).collect();
+        for second in 1..=300 {
+            ring.expire(second, |_, _| panic!("still within"));
+            slots.iter().for_each(|slot| ring.touch(*slot, |entry| entry.1 = second));
+            assert!(ring.notes <= ring.len() * NOTES_EACH + NOTES_BESIDES);
+        }
+        assert_eq!((ring.bucket(300).count(), ring.bucket(299).count()), (100, 0));
+    }
+
+    #[test]
+    fn whoever_comes_and_goes_all_the_time_leaves_few_notes() {
+        let mut ring = Ring::new(300, 0);
+        for _ in 0..100_000 {
+            let slot = ring.insert(Named(1, 0));
+            ring.remove(slot);
+        }
+        assert!(ring.notes <= NOTES_BESIDES);
+    }
+
+    #[test]
+    fn entries_stay_where_they_are_when_there_are_many() {
+        let mut ring = Ring::new(10, 0);
+        let many = 3 * CHUNK + 7;
+        let slots: Vec<_> = (0..many).map(|number| ring.insert(Named((number % 256) as u8, 0))).collect();
+        let read = |ring: &Ring<Named>| slots.iter().map(|slot| ring.get(*slot).map_or(0, |e| e.0)).collect::<Vec<_>>();
+        assert!(read(&ring).iter().enumerate().all(|(number, name)| usize::from(*name) == number % 256));
+        assert_eq!(ring.remove(slots[CHUNK]), Some(Named(0, 0)));
+        assert_eq!((ring.insert(Named(9, 0)), ring.len()), (slots[CHUNK], many));
+        assert!(ring.iter().map(|(slot, _)| slot).eq(slots.iter().copied()));
     }
 
     proptest! {
@@ -287,8 +375,8 @@ mod tests {
                     Step::Put(name, ago) => {
                         let second = (now - ago).clamp(now - i64::from(window), now);
                         match slots.get(&name) {
-                            Some(&slot) => ring.touch(slot, second),
-                            None => { slots.insert(name, ring.insert(second, name)); }
+                            Some(&slot) => ring.touch(slot, |entry: &mut Named| entry.1 = second),
+                            None => { slots.insert(name, ring.insert(Named(name, second))); }
                         }
                         model.insert(name, second);
                     }
@@ -298,7 +386,7 @@ mod tests {
                     }
                     Step::Pass(seconds) => {
                         now += seconds;
-                        ring.expire(now, |_| i64::MIN, |_, name| { slots.remove(&name); });
+                        ring.expire(now, |_, entry| { slots.remove(&entry.0); });
                         model.retain(|_, second| now - *second <= i64::from(window));
                     }
                 }
@@ -306,9 +394,10 @@ mod tests {
                 let mut expected: Vec<_> = model.iter().map(|(&name, &second)| (second, name)).collect();
                 expected.sort_unstable();
                 let mut found: Vec<_> = (ring.oldest()..=now)
-                    .flat_map(|second| ring.bucket(second).map(move |(_, &name)| (second, name)))
+                    .flat_map(|second| ring.bucket(second).map(move |(_, entry)| (second, entry.0)))
                     .collect();
                 found.sort_unstable();
+                found.dedup();
                 prop_assert_eq!(found, expected);
             }
         }

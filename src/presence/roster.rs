@@ -2,49 +2,31 @@
 //!
 //! It knows who is there and when they were last touched; what a touch means is the site's business.
 
-use super::id::TabId;
-use super::member::{MemberKey, Profile, State};
-use super::places::PlaceId;
+use super::compact::Member;
+use super::member::KeyRef;
 use super::ring::{Ring, Slot};
 use super::time::{Seconds, Timestamp};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
 
-/// One page that a member has open.
-#[derive(Clone, Debug)]
-pub struct Tab {
-    pub id: TabId,
-    pub at: Timestamp,
-    pub place: Option<PlaceId>,
-    pub state: State,
-}
+/// A place in the newest-first order: when somebody was last seen, and the digest of their key, which orders those whom
+/// the same millisecond saw. So it is the same order wherever it is asked for, and after a restart.
+pub type Order = (Timestamp, u64);
 
-/// Somebody who is online.
-#[derive(Debug)]
-pub struct Member {
-    pub key: MemberKey,
-    pub last_seen: Timestamp,
-    pub since: Timestamp,
-    /// The number of the signal that changed them last: it orders what falls on the same millisecond.
-    pub seq: u64,
-    pub profile: Option<Box<Profile>>,
-    pub place: Option<PlaceId>,
-    pub state: State,
-    pub tabs: Vec<Tab>,
-    /// When they go, unless they are seen again: set when their last page was closed.
-    pub leaves_at: Option<Timestamp>,
-}
-
-impl Member {
-    /// Whether they are to be counted as a guest and named nowhere.
-    pub fn invisible(&self) -> bool {
-        self.profile.as_ref().is_some_and(|profile| profile.invisible)
+/// The digest of a key: a guest's or a bot's is one.
+pub fn digest(key: KeyRef<'_>) -> u64 {
+    match key {
+        KeyRef::User(user) => FixedState::default().hash_one(user),
+        KeyRef::Guest(key) | KeyRef::Bot(key) => key.0,
     }
 }
 
-/// A place in the newest-first order: when somebody was last seen, and which signal that was.
-pub type Order = (Timestamp, u64);
+/// A member's place in that order.
+pub fn order(member: &Member) -> Order {
+    (member.last_seen(), member.digest())
+}
 
 #[derive(Debug)]
 pub struct Roster {
@@ -67,66 +49,79 @@ impl Roster {
         at.as_secs() >= self.ring.oldest()
     }
 
-    pub fn find(&self, key: &MemberKey) -> Option<Slot> {
-        let same = |slot: &Slot| self.ring.get(*slot).is_some_and(|member| member.key == *key);
-        self.index.find(self.hasher.hash_one(key), same).copied()
+    pub fn find(&self, key: KeyRef<'_>) -> Option<Slot> {
+        let digest = digest(key);
+        let same = |slot: &Slot| {
+            let member = self.ring.get(*slot);
+            member.is_some_and(|member| member.digest() == digest && member.key() == key)
+        };
+        self.index.find(self.hasher.hash_one(digest), same).copied()
     }
 
     pub fn get(&self, slot: Slot) -> Option<&Member> {
         self.ring.get(slot)
     }
 
+    /// A member, to change anything of them but when they were last seen.
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Member> {
         self.ring.get_mut(slot)
     }
 
     /// Adds a member whose key is not there yet.
     pub fn insert(&mut self, member: Member) -> Slot {
-        let hash = self.hasher.hash_one(&member.key);
-        let slot = self.ring.insert(member.last_seen.as_secs(), member);
+        let hash = self.hasher.hash_one(member.digest());
+        let slot = self.ring.insert(member);
         let (ring, hasher) = (&self.ring, &self.hasher);
-        self.index.insert_unique(hash, slot, |&slot| ring.get(slot).map_or(0, |member| hasher.hash_one(&member.key)));
+        self.index
+            .insert_unique(hash, slot, |slot| ring.get(*slot).map_or(0, |member| hasher.hash_one(member.digest())));
         slot
     }
 
-    /// Moves a member to where `last_seen` says.
-    pub fn touch(&mut self, slot: Slot) {
-        if let Some(member) = self.ring.get(slot) {
-            self.ring.touch(slot, member.last_seen.as_secs());
-        }
+    /// Puts a member in the place of the one with the same key, who is given back, or adds them.
+    pub fn put(&mut self, member: Member) -> (Slot, Option<Member>) {
+        let Some(slot) = self.find(member.key()) else { return (self.insert(member), None) };
+        let mut before = None;
+        self.ring.touch(slot, |known| before = Some(std::mem::replace(known, member)));
+        (slot, before)
+    }
+
+    /// Notes when somebody was last seen.
+    pub fn see(&mut self, slot: Slot, at: Timestamp) {
+        self.ring.touch(slot, |member| member.see(at));
     }
 
     pub fn remove(&mut self, slot: Slot) -> Option<Member> {
         let member = self.ring.remove(slot)?;
-        unindex(&mut self.index, &self.hasher, slot, &member.key);
+        unindex(&mut self.index, &self.hasher, slot, &member);
         Some(member)
     }
 
     /// Moves on to `now` and hands out whoever was last seen before the window.
     pub fn expire(&mut self, now: Timestamp, mut left: impl FnMut(Member)) {
         let (index, hasher) = (&mut self.index, &self.hasher);
-        self.ring.expire(
-            now.as_secs(),
-            |member| member.last_seen.as_secs(),
-            |slot, member| {
-                unindex(index, hasher, slot, &member.key);
-                left(member);
-            },
-        );
+        self.ring.expire(now.as_secs(), |slot, member| {
+            unindex(index, hasher, slot, &member);
+            left(member);
+        });
     }
 
     /// Members newest first, those after `after` in that order, as long as `take` says so.
     ///
-    /// Costs as much as is taken, and the sorting of a second's members at a time.
+    /// Costs as much as is taken, and to look through a second's members at a time.
     pub fn newest<'a>(&'a self, after: Option<Order>, mut take: impl FnMut(&'a Member) -> bool) {
         let first = after.map_or(self.ring.now(), |(at, _)| at.as_secs().min(self.ring.now()));
-        let mut bucket: Vec<&Member> = Vec::new();
         for second in (self.ring.oldest()..=first).rev() {
-            let comes = |member: &&Member| after.is_none_or(|after| (member.last_seen, member.seq) < after);
-            bucket.extend(self.ring.bucket(second).map(|(_, member)| member).filter(comes));
-            bucket.sort_unstable_by_key(|member| std::cmp::Reverse((member.last_seen, member.seq)));
-            for member in bucket.drain(..) {
-                if !take(member) {
+            let members = self.ring.bucket(second).map(|(slot, member)| (order(member), slot));
+            // Most often only a few of them are wanted, so they are not sorted.
+            let mut newest: BinaryHeap<_> =
+                members.filter(|(order, _)| after.is_none_or(|after| *order < after)).collect();
+            let mut last = None;
+            while let Some((_, slot)) = newest.pop() {
+                // The ring may name somebody twice.
+                if last.replace(slot) == Some(slot) {
+                    continue;
+                }
+                if self.ring.get(slot).is_some_and(|member| !take(member)) {
                     return;
                 }
             }
@@ -142,8 +137,8 @@ impl Roster {
     }
 
     /// Everybody, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &Member> {
-        self.ring.iter().map(|(_, member)| member)
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, &Member)> {
+        self.ring.iter()
     }
 
     /// Starts over at an earlier time with the same members, each changed by `adjust`.
@@ -156,8 +151,8 @@ impl Roster {
     }
 }
 
-fn unindex(index: &mut HashTable<Slot>, hasher: &FixedState, slot: Slot, key: &MemberKey) {
-    if let Ok(entry) = index.find_entry(hasher.hash_one(key), |&other| other == slot) {
+fn unindex(index: &mut HashTable<Slot>, hasher: &FixedState, slot: Slot, member: &Member) {
+    if let Ok(entry) = index.find_entry(hasher.hash_one(member.digest()), |&other| other == slot) {
         entry.remove();
     }
 }

@@ -12,18 +12,18 @@ use crate::identity::login::{Basic, Digest, Login};
 use crate::identity::permission::Right;
 use crate::presence::id::{Invalid, SiteName, TabId, UserId};
 use crate::presence::member::{MemberKey, Profile, Signal, Touch};
-use crate::presence::site::Report;
+use crate::presence::reports::Reports;
 use crate::presence::time::{Seconds, Timestamp};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
     /// Apply these, durably; answered with in what time those who watch are told next, if anybody watches.
-    Apply(Vec<Report>),
+    Apply(Reports),
     /// Answer this, as far as it is for whoever asks, for a site that is called so: an [`Answer`].
     Read(Query, Scope, SiteName),
     /// The secret that is kept for this site; one is made if there is none.

@@ -2,7 +2,7 @@
 
 use super::name;
 use crate::identity::access::Scope;
-use crate::presence::member::{Departure, Kind, MemberKey};
+use crate::presence::member::{Departure, KeyRef, Kind};
 use crate::presence::site::{Filter, Site};
 use crate::presence::time::Timestamp;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub fn answer(limit: usize, scope: Scope, site: &Site, departures: Vec<Departure
     let filter = Filter { invisible: scope.invisible, ..Filter::default() };
     // Whoever came last is not whoever was seen last, so all who are here are looked through.
     for view in site.list(Kind::User, &filter, None, usize::MAX).0 {
-        if let MemberKey::User(user) = view.key {
+        if let KeyRef::User(user) = view.key {
             let called = view.profile.and_then(name).map(str::to_owned);
             visits.insert(user.as_str().to_owned(), (view.since, called));
         }

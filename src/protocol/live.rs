@@ -141,7 +141,8 @@ mod tests {
     use super::*;
     use crate::presence::id::{Name, UserId};
     use crate::presence::member::{MemberKey, Place, Profile, Signal, State, Touch};
-    use crate::presence::site::{Report, Site};
+    use crate::presence::reports::Report;
+    use crate::presence::site::Site;
     use crate::presence::time::{Millis, Seconds, Timestamp};
 
     const NOW: i64 = 1_795_203_180_250;

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::http::route::write_cursor;
 use crate::identity::access::Scope;
 use crate::presence::id::{SiteName, Topic, UserId};
-use crate::presence::member::{Departure, Kind, MemberKey, Place, Profile, State, Viewed};
+use crate::presence::member::{Departure, KeyRef, Kind, Place, Profile, State, Viewed};
 use crate::presence::record::Peak;
 use crate::presence::site::{Counts, Filter, Order, Site, Tally, View};
 use crate::presence::time::{Seconds, Timestamp};
@@ -200,8 +200,8 @@ fn peak(peak: Option<Peak>) -> PeakBody {
 
 fn member<'a>(view: &View<'a>, scope: Scope) -> Member<'a> {
     let id = match view.key {
-        MemberKey::User(id) => id.as_str().to_owned(),
-        MemberKey::Guest(key) | MemberKey::Bot(key) => key.to_string(),
+        KeyRef::User(id) => id.as_str().to_owned(),
+        KeyRef::Guest(key) | KeyRef::Bot(key) => key.to_string(),
     };
     Member {
         id,
@@ -264,8 +264,8 @@ pub fn still_kept(last_seen: Timestamp, now: Timestamp, timeout: Seconds) -> boo
 mod tests {
     use super::*;
     use crate::presence::id::{Avatar, GuestKey, Name, PagePath, TabId, Title};
-    use crate::presence::member::{Profile, Signal, Touch};
-    use crate::presence::site::Report;
+    use crate::presence::member::{MemberKey, Signal, Touch};
+    use crate::presence::reports::Report;
     use crate::presence::time::Millis;
 
     const NOON: i64 = 1_795_176_000_000;

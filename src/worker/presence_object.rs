@@ -18,7 +18,8 @@ use crate::identity::access::Scope;
 use crate::presence::id::UserId;
 use crate::presence::member::{Kind, MemberKey, Signal};
 use crate::presence::recorder::Recorder;
-use crate::presence::site::{Outcome, Report, Site};
+use crate::presence::reports::{Report, Reports};
+use crate::presence::site::{Outcome, Site};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::protocol::call::{Answer, Call, Entry, read_text, write};
 use crate::protocol::query::Query;
@@ -151,21 +152,21 @@ impl Presence {
         self.config.as_ref().map_err(|error| Error::RustError(error.clone()))
     }
 
-    fn apply(&self, mut reports: Vec<Report>) -> Result<()> {
+    fn apply(&self, mut reports: Reports) -> Result<()> {
         // Whoever is connected is here, whatever a page says that does not know of the others.
-        reports.retain(|report| match &report.signal {
+        reports.list.retain(|report| match &report.signal {
             Signal::Leave { key, tab: None } => !self.room.borrow().holds(key),
             Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut(_) => true,
         });
-        for report in &mut reports {
+        for report in &mut reports.list {
             // What they said here in the meantime is no sign that they have signed in again: who has will connect again.
             let connected =
                 signed_out(&report.signal).is_some_and(|user| self.room.borrow().holds(&MemberKey::User(user.clone())));
             report.age = if connected { Millis(0) } else { report.age };
         }
-        self.heed_leaves(&reports);
-        let out: Vec<_> = reports.iter().filter_map(|report| signed_out(&report.signal).cloned()).collect();
-        let signed_in: Vec<_> = reports.iter().filter_map(|report| signed_in(&report.signal).cloned()).collect();
+        self.heed_leaves(&reports.list);
+        let out: Vec<_> = reports.list.iter().filter_map(|report| signed_out(&report.signal).cloned()).collect();
+        let signed_in: Vec<_> = reports.list.iter().filter_map(|report| signed_in(&report.signal).cloned()).collect();
         self.with_site(|presence, site| presence.keep(site.apply(clock::now(), reports)))?;
         let mut room = self.room.borrow_mut();
         signed_in.iter().for_each(|guest| room.dismiss_guest(guest));
@@ -246,9 +247,9 @@ impl Presence {
         if let Some(refusal) = self.room.borrow().refuse(&entry) {
             return Ok(Response::from_bytes(write(&refusal))?.with_status(REFUSED));
         }
-        let reports = entry.signals.iter().map(|signal| Report { age: Millis(0), signal: signal.clone() }).collect();
+        let reports = entry.signals.iter().map(|signal| Report { age: Millis(0), signal: signal.clone() });
         // Whoever is here already hears of it before, as what the newcomer is told is newer than that.
-        self.apply(reports)?;
+        self.apply(Reports::from(reports.collect::<Vec<_>>()))?;
         let client = self.with_site(|presence, site| {
             site.watch();
             presence.room.borrow_mut().enter(entry, site, clock::now())
@@ -290,7 +291,7 @@ impl Presence {
     }
 
     /// Whoever comes back after this is news, should it be to the same page.
-    fn heed_leaves(&self, reports: &[Report]) {
+    fn heed_leaves<P>(&self, reports: &[Report<P>]) {
         let mut recorder = self.recorder.borrow_mut();
         for report in reports {
             if let (Signal::Leave { key, .. }, Some(recorder)) = (&report.signal, recorder.as_mut()) {
@@ -405,12 +406,12 @@ impl Presence {
     }
 }
 
-fn signed_out(signal: &Signal) -> Option<&UserId> {
+fn signed_out<P>(signal: &Signal<P>) -> Option<&UserId> {
     if let Signal::SignOut(user) = signal { Some(user) } else { None }
 }
 
 /// The guest who is a user from now on.
-fn signed_in(signal: &Signal) -> Option<&MemberKey> {
+fn signed_in<P>(signal: &Signal<P>) -> Option<&MemberKey> {
     match signal {
         Signal::Touch(touch) if touch.key.kind() == Kind::User => {
             touch.was.as_ref().filter(|was| was.kind() != Kind::User)

@@ -7,9 +7,10 @@ use crate::live::{ALL, SELDOM, heading, server, settle, visible};
 use crate::load::{Connection, touch};
 use std::time::{Duration, Instant};
 use whos_online::presence::id::{TabId, UserId};
-use whos_online::presence::member::{MemberKey, Signal, State, Touch};
+use whos_online::presence::member::{MemberKey, Place, Signal, State, Touch};
 use whos_online::presence::pulse;
-use whos_online::presence::site::{Lease, Report, Site};
+use whos_online::presence::reports::Report;
+use whos_online::presence::site::{Lease, Site};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 
 /// Prints it.
@@ -93,7 +94,7 @@ fn wakes(watchers: u32) -> usize {
     let at = |millis: i64| Timestamp::from_millis(1_795_203_180_000 + millis);
     let key = |number: u32| MemberKey::User(UserId::parse(format!("user-{number}")).unwrap());
     let mut site = Site::new(Seconds(330), at(0));
-    let touch = |number| Touch {
+    let touch = |number| Touch::<Place> {
         key: key(number),
         was: None,
         profile: None,
@@ -104,7 +105,9 @@ fn wakes(watchers: u32) -> usize {
     };
     site.apply(
         at(0),
-        (0..watchers.max(1)).map(|number| Report { age: Millis(0), signal: Signal::Touch(touch(number)) }).collect(),
+        (0..watchers.max(1))
+            .map(|number| Report { age: Millis(0), signal: Signal::Touch(touch(number)) })
+            .collect::<Vec<_>>(),
     );
     let heard = |number: u32, now: i64| {
         let phase = i64::from(number) * 25_000 / i64::from(watchers);

@@ -20,6 +20,12 @@ mod load;
 mod report;
 mod site;
 
+use cap::Cap;
+
+/// Counts what the core takes.
+#[global_allocator]
+static ALLOCATED: Cap<std::alloc::System> = Cap::new(std::alloc::System, usize::MAX);
+
 fn main() {
     let parts: Vec<String> = std::env::args().skip(1).collect();
     let wanted = |name: &str| parts.is_empty() || parts.iter().any(|part| part == name);

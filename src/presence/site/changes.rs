@@ -5,9 +5,9 @@
 //! now is known anyway. So whatever happened in between is one join, leave or update, or nothing.
 
 use super::{Filter, Site, View};
+use crate::presence::compact::Member;
 use crate::presence::id::{Topic, UserId};
-use crate::presence::member::{MemberKey, Place, Profile, State};
-use crate::presence::roster::Member;
+use crate::presence::member::{KeyRef, Place, Profile, State};
 use crate::presence::time::{Seconds, Timestamp};
 use std::collections::{HashSet, VecDeque};
 
@@ -144,7 +144,7 @@ impl Site {
                 continue;
             }
             let before = before.as_ref().filter(|shown| shown.matches(filter));
-            let member = self.users.find(&MemberKey::User(user.clone())).and_then(|slot| self.users.get(slot));
+            let member = self.users.find(KeyRef::User(user)).and_then(|slot| self.users.get(slot));
             let member = member.filter(|member| self.visible(member, filter));
             match (before, member) {
                 (None, None) => {}
@@ -158,8 +158,8 @@ impl Site {
     }
 
     /// Notes what a user is like who may be about to change.
-    pub(super) fn note(&mut self, key: &MemberKey) {
-        if let (Some(_), MemberKey::User(user)) = (&self.log, key) {
+    pub(super) fn note(&mut self, key: KeyRef<'_>) {
+        if let (Some(_), KeyRef::User(user)) = (&self.log, key) {
             let member = self.users.find(key).and_then(|slot| self.users.get(slot));
             let before = member.map(|member| self.shown(member));
             self.remember(user.clone(), before);
@@ -168,7 +168,7 @@ impl Site {
 
     /// The same for one who has been taken out.
     pub(super) fn note_gone(&mut self, member: &Member) {
-        if let (Some(_), MemberKey::User(user)) = (&self.log, &member.key) {
+        if let (Some(_), KeyRef::User(user)) = (&self.log, member.key()) {
             self.remember(user.clone(), Some(self.shown(member)));
         }
     }
@@ -192,11 +192,11 @@ impl Site {
 
     fn shown(&self, member: &Member) -> Shown {
         Shown {
-            profile: member.profile.as_deref().cloned(),
-            place: member.place.and_then(|id| self.places.get(id)).cloned(),
+            profile: member.profile().cloned(),
+            place: member.place().and_then(|id| self.places.get(id)).cloned(),
             topics: self.looks(member).map(|(topic, _)| topic.clone()).collect(),
-            state: member.state,
-            since: member.since,
+            state: member.state(),
+            since: member.since(),
             tabs: tabs(member),
         }
     }
@@ -205,5 +205,5 @@ impl Site {
 /// How many pages somebody has open, as far as these report themselves; at least 1. A page that vanished without a word
 /// counts until the next touch after its window: so nothing changes by the mere passing of time.
 pub(super) fn tabs(member: &Member) -> usize {
-    member.tabs.len().max(1)
+    member.tabs().count().max(1)
 }

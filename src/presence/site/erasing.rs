@@ -13,8 +13,8 @@ impl Site {
     /// Erases a user, and says what the rows are from now on: all there were before are to be dropped.
     pub fn erase(&mut self, user: &UserId) -> Outcome {
         let key = MemberKey::User(user.clone());
-        if let Some(member) = self.users.find(&key).and_then(|slot| self.users.remove(slot)) {
-            self.forget(member);
+        if let Some(member) = self.users.find(key.borrow()).and_then(|slot| self.users.remove(slot)) {
+            self.let_go(&member);
         }
         if let Some(topic) = topic_of(user) {
             self.places.forget_topic(topic.as_str());
@@ -29,9 +29,10 @@ impl Site {
         self.forget_changes();
         self.rows.clear();
         self.next_slot = 0;
-        let everybody = [Kind::User, Kind::Guest, Kind::Bot].map(|kind| self.roster(kind).iter());
-        let everybody = everybody.into_iter().flatten().map(|member| member.key.clone()).collect();
-        let writes = self.write(everybody, Vec::new());
-        Outcome { writes, ..self.outcome(Vec::new(), Vec::new()) }
+        for kind in [Kind::User, Kind::Guest, Kind::Bot] {
+            let slots: Vec<_> = self.roster(kind).iter().map(|(slot, _)| slot).collect();
+            slots.into_iter().for_each(|slot| self.mark_changed(kind, slot));
+        }
+        self.outcome()
     }
 }

@@ -4,6 +4,7 @@
 use super::Site;
 use crate::presence::id::UserId;
 use crate::presence::member::{MemberKey, Profile, Touch};
+use crate::presence::places::PlaceId;
 use crate::presence::time::Timestamp;
 use std::collections::HashMap;
 
@@ -14,12 +15,12 @@ impl Site {
     }
 
     /// Hides whoever has hidden since they said what a touch tells; notes who hides by it, or shows themselves again.
-    pub(super) fn heed_hiding(&mut self, at: Timestamp, touch: &mut Touch) {
+    pub(super) fn heed_hiding(&mut self, at: Timestamp, touch: &mut Touch<PlaceId>) {
         let MemberKey::User(user) = &touch.key else { return };
         // Where the clock was put back, what they said last counts.
         let known = |times: &HashMap<UserId, Timestamp>| times.get(user).map(|time| (*time).min(self.now));
         let (said, since, shown) = (touch.said.unwrap_or(at), known(&self.hidden), known(&self.shown));
-        let here = self.users.find(&touch.key).is_some();
+        let here = self.users.find(touch.key.borrow()).is_some();
         match (&mut touch.profile, since) {
             // Another page of theirs has not heard yet that they show themselves again.
             (Some(profile), None) if profile.invisible && shown.is_some_and(|shown| said < shown) => {

@@ -12,14 +12,15 @@ mod stored;
 mod tally;
 mod topics;
 
+use crate::presence::compact::Member;
 use crate::presence::id::{TabId, UserId};
-use crate::presence::member::{Departure, Kind, MemberKey, Place, Profile, Signal, State, Viewed};
-use crate::presence::places::{PageCount, Places};
+use crate::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile, State, Viewed};
+use crate::presence::places::{Numbers, PageCount, Places};
 use crate::presence::record::Peak;
 use crate::presence::ring::Slot;
 pub use crate::presence::roster::Order;
-use crate::presence::roster::{Member, Roster};
-use crate::presence::time::{Millis, Seconds, Timestamp};
+use crate::presence::roster::{Roster, order};
+use crate::presence::time::{Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 pub use tally::Tally;
@@ -30,16 +31,6 @@ pub const LEAVE_GRACE: Seconds = Seconds(10);
 
 /// The most tabs that are told apart for a member; of more, the one seen longest ago is forgotten.
 pub const MAX_TABS: usize = 16;
-
-/// A signal, with how long ago it happened. Ages cross between machines rather than times, so that it does not
-/// matter whose clock is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// How long before the report was sent.
-    pub age: Millis,
-    /// What happened.
-    pub signal: Signal,
-}
 
 /// A page that is still open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +82,7 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View<'a> {
     /// Who.
-    pub key: &'a MemberKey,
+    pub key: KeyRef<'a>,
     /// How they are shown; nothing is known of guests.
     pub profile: Option<&'a Profile>,
     /// Whether they are looking.
@@ -121,7 +112,6 @@ struct Leaving {
     at: Timestamp,
     kind: Kind,
     slot: Slot,
-    seq: u64,
 }
 
 /// Who is online, and all that has to be known to say so.
@@ -133,11 +123,14 @@ pub struct Site {
     places: Places,
     invisible: usize,
     leaving: VecDeque<Leaving>,
+    /// Where those lie who are to be stored anew, and are marked so; and some who have gone since.
+    changed: Vec<(Kind, Slot)>,
+    /// Who is gone at once.
+    gone: Vec<MemberKey>,
     /// Rows in the order they were written, each with the time after which nobody needs it.
     rows: VecDeque<(i64, Timestamp)>,
     next_slot: i64,
     now: Timestamp,
-    seq: u64,
     version: u64,
     peak: Option<Peak>,
     departures: Vec<Departure>,
@@ -166,10 +159,11 @@ impl Site {
             places: Places::default(),
             invisible: 0,
             leaving: VecDeque::new(),
+            changed: Vec::new(),
+            gone: Vec::new(),
             rows: VecDeque::new(),
             next_slot: 0,
             now,
-            seq: 0,
             version: 0,
             peak: None,
             departures: Vec::new(),
@@ -237,7 +231,7 @@ impl Site {
                 return false;
             }
             views.push(self.view(member));
-            last = Some((member.last_seen, member.seq));
+            last = Some(order(member));
             true
         });
         (views, next)
@@ -245,7 +239,7 @@ impl Site {
 
     /// A user who is online and to be seen, or who is just online.
     pub fn user(&self, id: &UserId, invisible: bool) -> Option<View<'_>> {
-        let slot = self.users.find(&MemberKey::User(id.clone()))?;
+        let slot = self.users.find(KeyRef::User(id))?;
         self.users.get(slot).filter(|member| invisible || !member.invisible()).map(|member| self.view(member))
     }
 
@@ -260,26 +254,26 @@ impl Site {
 
     fn matches(&self, member: &Member, filter: &Filter<'_>) -> bool {
         let path = |wanted: &str| {
-            member.place.and_then(|id| self.places.get(id)).is_some_and(|place| place.path.as_str() == wanted)
+            member.place().and_then(|id| self.places.get(id)).is_some_and(|place| place.path.as_str() == wanted)
         };
         filter.path.is_none_or(path) && filter.topic.is_none_or(|wanted| self.looks_at(member, wanted))
     }
 
     fn view<'a>(&'a self, member: &'a Member) -> View<'a> {
         View {
-            key: &member.key,
-            profile: member.profile.as_deref(),
-            state: member.state,
-            since: member.since,
-            last_seen: member.last_seen,
-            place: member.place.and_then(|id| self.places.get(id)),
+            key: member.key(),
+            profile: member.profile(),
+            state: member.state(),
+            since: member.since(),
+            last_seen: member.last_seen(),
+            place: member.place().and_then(|id| self.places.get(id)),
             tabs: changes::tabs(member),
         }
     }
 
     /// Everybody, in no order.
     fn members(&self) -> impl Iterator<Item = &Member> {
-        [&self.users, &self.guests, &self.bots].into_iter().flat_map(Roster::iter)
+        [&self.users, &self.guests, &self.bots].into_iter().flat_map(Roster::iter).map(|(_, member)| member)
     }
 
     fn roster(&self, kind: Kind) -> &Roster {
@@ -298,8 +292,17 @@ impl Site {
         }
     }
 
+    fn numbers(&self) -> Numbers {
+        Numbers {
+            users: self.users.len().saturating_sub(self.invisible),
+            invisible: self.invisible,
+            guests: self.guests.len(),
+            bots: self.bots.len(),
+        }
+    }
+
     fn note_peak(&mut self) {
-        let total = self.counts().total as u32;
+        let total = self.numbers().people() as u32;
         if self.peak.is_none_or(|peak| total > peak.total) && total > 0 {
             self.peak = Some(Peak { total, at: self.now });
         }

@@ -1,8 +1,9 @@
 //! What the passing of time does to a site, and what becomes of those who go.
 
 use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site};
-use crate::presence::member::{Departure, Kind, MemberKey};
-use crate::presence::roster::{Member, Roster};
+use crate::presence::compact::Member;
+use crate::presence::member::{Departure, KeyRef, Kind};
+use crate::presence::roster::Roster;
 use crate::presence::time::{Millis, Timestamp};
 
 impl Site {
@@ -13,7 +14,7 @@ impl Site {
     /// further takes everybody along, so that nobody stays longer than a window and nobody's touch is ignored.
     pub fn advance(&mut self, now: Timestamp) -> Outcome {
         self.move_to(now);
-        self.outcome(Vec::new(), Vec::new())
+        self.outcome()
     }
 
     /// When somebody goes, if nobody is touched until then.
@@ -39,30 +40,29 @@ impl Site {
         }
         self.now = now;
         let stale = now.minus(self.fresh_for());
-        let mut changed = Vec::new();
         for lease in leases {
-            let roster = self.roster_mut(lease.key.kind());
-            let Some(slot) = roster.find(&lease.key) else { continue };
-            let Some(member) = roster.get_mut(slot) else { continue };
-            let Some(tab) = member.tabs.iter_mut().find(|tab| tab.id == lease.tab) else { continue };
-            if tab.at > stale || tab.at >= lease.at {
+            let kind = lease.key.kind();
+            let roster = self.roster_mut(kind);
+            let Some(slot) = roster.find(lease.key.borrow()) else { continue };
+            let Some(member) = roster.get(slot) else { continue };
+            let known = member.tabs().find(|tab| tab.id == lease.tab).map(|tab| tab.at);
+            if known.is_none_or(|at| at > stale || at >= lease.at) {
                 continue;
             }
-            tab.at = lease.at;
-            member.last_seen = member.last_seen.max(lease.at);
-            changed.push(lease.key.clone());
+            let last_seen = member.last_seen().max(lease.at);
+            roster.see(slot, last_seen);
+            if let Some(member) = roster.get_mut(slot) {
+                let mut tabs = member.take_tabs();
+                tabs.iter_mut().filter(|tab| tab.id == lease.tab).for_each(|tab| tab.at = lease.at);
+                member.put_tabs(tabs);
+            }
+            self.mark_changed(kind, slot);
         }
         self.move_to(now);
-        for key in &changed {
-            let roster = self.roster_mut(key.kind());
-            if let Some(slot) = roster.find(key) {
-                roster.touch(slot);
-            }
-        }
-        if !changed.is_empty() {
+        if !self.changed.is_empty() {
             self.bump();
         }
-        self.outcome(changed, Vec::new())
+        self.outcome()
     }
 
     /// With this and as much again until it is looked next, half of the window is still left.
@@ -93,9 +93,10 @@ impl Site {
             if leaving.at > self.now {
                 break;
             }
-            let (kind, slot, seq) = (leaving.kind, leaving.slot, leaving.seq);
+            let (at, kind, slot) = (leaving.at, leaving.kind, leaving.slot);
             self.leaving.pop_front();
-            let still = self.roster(kind).get(slot).is_some_and(|member| member.seq == seq);
+            // They may have been seen again since, or somebody else may lie there.
+            let still = self.roster(kind).get(slot).is_some_and(|member| member.leaves_at() == Some(at));
             if let Some(member) = still.then(|| self.roster_mut(kind).remove(slot)).flatten() {
                 self.depart(member);
             }
@@ -107,28 +108,24 @@ impl Site {
         self.rewound_from = self.rewound_from.max(Some(self.now));
         self.now = now;
         let adjust = |member: &mut Member| {
-            member.last_seen = member.last_seen.min(now);
-            member.since = member.since.min(now);
-            member.leaves_at = member.leaves_at.map(|at| at.min(now.plus(LEAVE_GRACE)));
-            member.tabs.iter_mut().for_each(|tab| tab.at = tab.at.min(now));
+            let mut tabs = member.take_tabs();
+            tabs.iter_mut().for_each(|tab| tab.at = tab.at.min(now));
+            member.see(member.last_seen().min(now));
+            member.put_tabs(tabs);
+            member.leave_at(member.leaves_at().map(|at| at.min(now.plus(LEAVE_GRACE))));
         };
         for roster in [&mut self.users, &mut self.guests, &mut self.bots] {
             roster.rewind(window, now, adjust);
         }
         let until = self.needed_until();
         self.rows.iter_mut().for_each(|(_, known)| *known = (*known).min(until));
-        self.leaving.clear();
         let mut leaving: Vec<_> = [Kind::User, Kind::Guest, Kind::Bot]
             .into_iter()
-            .flat_map(|kind| self.roster(kind).iter().map(move |member| (kind, member)))
-            .filter_map(|(kind, member)| Some((member.leaves_at?, kind, member.key.clone(), member.seq)))
+            .flat_map(|kind| self.roster(kind).iter().map(move |(slot, member)| (kind, slot, member)))
+            .filter_map(|(kind, slot, member)| Some(Leaving { at: member.leaves_at()?, kind, slot }))
             .collect();
-        leaving.sort_by_key(|(at, ..)| *at);
-        for (at, kind, key, seq) in leaving {
-            if let Some(slot) = self.roster(kind).find(&key) {
-                self.leaving.push_back(Leaving { at, kind, slot, seq });
-            }
-        }
+        leaving.sort_by_key(|leaving| leaving.at);
+        self.leaving = leaving.into();
         self.bump();
         self.forget_changes();
     }
@@ -136,13 +133,11 @@ impl Site {
     /// Lets go of all that a member held, and notes a user's departure.
     pub(super) fn depart(&mut self, member: Member) {
         self.note_gone(&member);
-        if let (MemberKey::User(user), false) = (&member.key, self.shown.is_empty()) {
+        if let (KeyRef::User(user), false) = (member.key(), self.shown.is_empty()) {
             self.shown.remove(user);
         }
         self.note_last_views(&member);
-        if member.invisible() {
-            self.invisible = self.invisible.saturating_sub(1);
-        } else {
+        if !member.invisible() {
             self.departures.extend(self.departure(&member));
         }
         self.let_go(&member);
@@ -150,21 +145,34 @@ impl Site {
 
     /// What is kept of a user who goes, or who hides.
     pub(super) fn departure(&self, member: &Member) -> Option<Departure> {
-        let MemberKey::User(user) = &member.key else { return None };
-        let place = member.place.and_then(|id| self.places.get(id)).cloned();
-        let profile = member.profile.as_deref().cloned().unwrap_or_default();
-        Some(Departure { user: user.clone(), last_seen: member.last_seen, profile, place, since: member.since })
+        let KeyRef::User(user) = member.key() else { return None };
+        let place = member.place().and_then(|id| self.places.get(id)).cloned();
+        let profile = member.profile().cloned().unwrap_or_default();
+        let (last_seen, since) = (member.last_seen(), member.since());
+        Some(Departure { user: user.clone(), last_seen, profile, place, since })
     }
 
+    /// Lets go of all that a member held who is not there any more.
     pub(super) fn let_go(&mut self, member: &Member) {
-        if let Some(id) = member.place {
-            if member.key.kind() != Kind::Bot {
-                self.places.exit(id);
-            }
+        self.uncount(member);
+        for id in member.tabs().filter_map(|tab| tab.place).chain(member.place()) {
             self.places.release(id);
         }
-        for id in member.tabs.iter().filter_map(|tab| tab.place) {
-            self.places.release(id);
+    }
+
+    /// Counts a member where they are.
+    pub(super) fn count(&mut self, member: &Member) {
+        self.invisible += usize::from(member.invisible());
+        if let Some(id) = member.place() {
+            self.places.enter(id, member.sort());
+        }
+    }
+
+    /// The opposite.
+    pub(super) fn uncount(&mut self, member: &Member) {
+        self.invisible = self.invisible.saturating_sub(usize::from(member.invisible()));
+        if let Some(id) = member.place() {
+            self.places.exit(id, member.sort());
         }
     }
 

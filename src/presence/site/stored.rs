@@ -2,11 +2,14 @@
 
 use super::changes::RECALL;
 use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site, Write};
-use crate::presence::member::{Kind, MemberKey, Place};
+use crate::presence::compact::{Member, Tab};
+use crate::presence::member::{KeyRef, Kind, Place, Profile};
 use crate::presence::places::{PlaceId, Places};
 use crate::presence::record::{self, Batch, Record, TabRecord};
-use crate::presence::roster::{Member, Tab};
-use crate::presence::time::{Seconds, Timestamp};
+use crate::presence::ring::Slot;
+use crate::presence::roster::digest;
+use crate::presence::time::{Millis, Seconds, Timestamp};
+use foldhash::fast::FixedState;
 use std::collections::HashMap;
 
 /// How many places the members of a row may name, one for each member and each tab: with all texts at their longest
@@ -75,7 +78,7 @@ impl Site {
         if any {
             self.bump();
         }
-        let last = any.then(|| self.write_row(&[], Vec::new()));
+        let last = any.then(|| self.write_row(&[]));
         let mut swept = Vec::new();
         while self.rows.len() > 1 && self.rows.front().is_some_and(|row| stale(row, self.now)) {
             swept.extend(self.rows.pop_front().map(|(slot, _)| slot));
@@ -83,9 +86,10 @@ impl Site {
         (swept, last)
     }
 
-    pub(super) fn outcome(&mut self, changed: Vec<MemberKey>, gone: Vec<MemberKey>) -> Outcome {
-        let nothing = changed.is_empty() && gone.is_empty() && self.rewound_from.is_none();
-        let writes = if nothing { Vec::new() } else { self.write(changed, gone) };
+    /// What came of all that was done since the last one.
+    pub fn outcome(&mut self) -> Outcome {
+        let nothing = self.changed.is_empty() && self.gone.is_empty() && self.rewound_from.is_none();
+        let writes = if nothing { Vec::new() } else { self.write() };
         Outcome {
             writes,
             departures: std::mem::take(&mut self.departures),
@@ -94,52 +98,50 @@ impl Site {
         }
     }
 
-    /// One row, or as many as it takes to keep each below what a row may hold.
-    pub(super) fn write(&mut self, mut changed: Vec<MemberKey>, mut gone: Vec<MemberKey>) -> Vec<Write> {
-        let order = |site: &Self, key: &MemberKey| {
-            let roster = site.roster(key.kind());
-            roster.find(key).and_then(|slot| roster.get(slot)).map(|member| (member.seq, 1 + member.tabs.len()))
+    /// Who has changed and who is gone: one row, or as many as it takes to keep each below what a row may hold.
+    fn write(&mut self) -> Vec<Write> {
+        let mut changed = std::mem::take(&mut self.changed);
+        // Not those who have gone since; where somebody else lies now, they say themselves whether they have changed.
+        changed.retain(|(kind, slot)| self.roster_mut(*kind).get_mut(*slot).is_some_and(Member::unmark_changed));
+        let weigh = |site: &Self, (kind, slot): &(Kind, Slot)| {
+            site.roster(*kind).get(*slot).map_or(0, |member| 1 + member.tabs().count())
         };
-        // A number belongs to one signal, and so to one member.
-        changed.sort_by_cached_key(|key| order(self, key));
-        changed.dedup();
         let mut writes = Vec::with_capacity(1);
         let mut rest = changed.as_slice();
         loop {
             let mut weight = 0;
-            let fits = rest.iter().take_while(|key| {
-                weight += order(self, key).map_or(0, |(_, weight)| weight);
+            let fits = rest.iter().take_while(|place| {
+                weight += weigh(self, place);
                 weight <= MAX_ROW_WEIGHT
             });
             // A member alone always fits.
             let (row, more) = rest.split_at_checked(fits.count().max(1)).unwrap_or((rest, &[]));
-            writes.push(self.write_row(row, std::mem::take(&mut gone)));
+            writes.push(self.write_row(row));
             if more.is_empty() {
-                return writes;
+                break;
             }
             // Rows are told apart, and replayed in order, by their versions.
             self.version += 1;
             rest = more;
         }
+        // Its room is used again.
+        changed.clear();
+        self.changed = changed;
+        writes
     }
 
-    fn write_row(&mut self, changed: &[MemberKey], gone: Vec<MemberKey>) -> Write {
-        let mut places = StoredPlaces::default();
-        let mut members = Vec::with_capacity(changed.len());
-        for key in changed {
-            let roster = self.roster(key.kind());
-            let member = roster.find(key).and_then(|slot| roster.get(slot));
-            members.extend(member.map(|member| self.record(member, &mut places)));
-        }
+    fn write_row(&mut self, changed: &[(Kind, Slot)]) -> Write {
+        let (rewound_from, gone) = (self.rewound_from.take(), std::mem::take(&mut self.gone));
+        let mut places = StoredPlaces::of(&self.places);
+        let members = changed.iter().filter_map(|(kind, slot)| self.roster(*kind).get(*slot));
         let batch = Batch {
-            written: self.now,
-            rewound_from: self.rewound_from.take(),
             version: self.version,
-            seq: self.seq,
+            written: self.now,
+            rewound_from,
             peak: self.peak,
             gone,
+            members: members.map(|member| self.record(member, &mut places)).collect(),
             places: places.list,
-            members,
         };
         let data = record::encode(&batch);
         // A row that nobody needs any more is written over; the oldest comes first.
@@ -166,100 +168,92 @@ impl Site {
         self.rows.push_back((slot, self.needed_until()));
     }
 
-    fn record(&self, member: &Member, places: &mut StoredPlaces) -> Record {
+    fn record<'a>(&self, member: &'a Member, places: &mut StoredPlaces<'_>) -> Record<KeyRef<'a>, &'a Profile> {
+        let last_seen = member.last_seen();
+        let tabs = member.tabs().map(|tab| TabRecord {
+            id: tab.id,
+            touched: self.now.since(tab.at),
+            place: tab.place.and_then(|id| places.number(id)),
+            state: tab.state,
+        });
         Record {
-            key: member.key.clone(),
-            last_seen: member.last_seen,
-            since: member.since,
-            seq: member.seq,
-            profile: member.profile.as_deref().cloned(),
-            place: member.place.and_then(|id| places.number(id, &self.places)),
-            state: member.state,
-            tabs: member
-                .tabs
-                .iter()
-                .map(|tab| TabRecord {
-                    id: tab.id,
-                    at: tab.at,
-                    place: tab.place.and_then(|id| places.number(id, &self.places)),
-                    state: tab.state,
-                })
-                .collect(),
-            leaves_at: member.leaves_at,
+            tabs: tabs.collect(),
+            key: member.key(),
+            last_seen: self.now.since(last_seen),
+            visit: last_seen.since(member.since()),
+            profile: member.profile(),
+            place: member.place().and_then(|id| places.number(id)),
+            state: member.state(),
+            leaves_in: member.leaves_at().map(|at| at.since(self.now)),
         }
     }
 
     fn replay(&mut self, batch: Batch) {
-        let version = batch.version;
-        self.seq = self.seq.max(batch.seq);
-        self.peak = batch.peak.or(self.peak);
-        let Batch { gone, places, members, .. } = batch;
-        let place = |number: Option<u32>| number.and_then(|number| places.get(number as usize)).cloned();
+        let Batch { version, written, peak, gone, places, members, .. } = batch;
+        self.peak = peak.or(self.peak);
         for key in gone {
-            self.note(&key);
+            self.note(key.borrow());
             let roster = self.roster_mut(key.kind());
-            if let Some(member) = roster.find(&key).and_then(|slot| roster.remove(slot)) {
-                self.forget(member);
+            if let Some(member) = roster.find(key.borrow()).and_then(|slot| roster.remove(slot)) {
+                self.let_go(&member);
             }
         }
+        let places: Vec<_> = places.into_iter().map(|place| self.places.hold(place)).collect();
         for record in members {
-            self.note(&record.key);
+            self.note(record.key.borrow());
             let kind = record.key.kind();
-            let roster = self.roster_mut(kind);
-            if let Some(member) = roster.find(&record.key).and_then(|slot| roster.remove(slot)) {
-                self.forget(member);
-            }
-            let here = place(record.place).map(|place| self.places.hold(place));
-            if let (Some(id), true) = (here, kind != Kind::Bot) {
-                self.places.enter(id);
-            }
-            let mut tabs = Vec::with_capacity(record.tabs.len());
-            for tab in record.tabs {
-                let place = place(tab.place).map(|place| self.places.hold(place));
-                tabs.push(Tab { id: tab.id, at: tab.at.min(self.now), place, state: tab.state });
-            }
-            let member = Member {
-                key: record.key,
-                last_seen: record.last_seen.min(self.now),
-                since: record.since.min(self.now),
-                seq: record.seq,
-                profile: record.profile.map(Box::new),
-                place: here,
-                state: record.state,
-                tabs,
-                leaves_at: record.leaves_at,
-            };
-            self.invisible += usize::from(member.invisible());
-            let seq = member.seq;
-            let slot = self.roster_mut(kind).insert(member);
-            if let Some(at) = record.leaves_at {
-                self.note_leaving(Leaving { at: at.min(self.now.plus(LEAVE_GRACE)), kind, slot, seq });
+            let member = self.member(record, written, &places);
+            self.count(&member);
+            member.tabs().filter_map(|tab| tab.place).chain(member.place()).for_each(|id| self.places.hold_again(id));
+            let leaves_at = member.leaves_at();
+            let (slot, before) = self.roster_mut(kind).put(member);
+            before.iter().for_each(|member| self.let_go(member));
+            if let Some(at) = leaves_at {
+                self.note_leaving(Leaving { at, kind, slot });
             }
         }
+        places.into_iter().for_each(|id| self.places.release(id));
         self.version = self.version.max(version);
     }
 
-    /// Lets go of a member without a departure, as another row tells more of them.
-    pub(super) fn forget(&mut self, member: Member) {
-        self.invisible -= usize::from(member.invisible());
-        self.let_go(&member);
+    /// The member that a record tells of.
+    fn member(&self, record: Record, written: Timestamp, places: &[PlaceId]) -> Member {
+        let Record { key, last_seen, visit, profile, place, state, tabs, leaves_in } = record;
+        let at = |before: Millis| written.minus(before).min(self.now);
+        let held = |number: Option<u32>| places.get(number? as usize).copied();
+        let (digest, last_seen) = (digest(key.borrow()), at(last_seen));
+        let mut member = Member::new(key, digest, last_seen);
+        member.begin(last_seen.minus(visit));
+        member.settle(held(place));
+        member.look(state);
+        if profile.is_some() {
+            member.show_as(profile);
+        }
+        let tab = |tab: TabRecord| Tab { id: tab.id, at: at(tab.touched), place: held(tab.place), state: tab.state };
+        member.put_tabs(tabs.into_iter().map(tab).collect());
+        member.leave_at(leaves_in.map(|span| written.plus(span).min(self.now.plus(LEAVE_GRACE))));
+        member
     }
 }
 
 /// The places of a batch, each told once.
-#[derive(Default)]
-struct StoredPlaces {
-    list: Vec<Place>,
-    numbers: HashMap<PlaceId, u32>,
+struct StoredPlaces<'a> {
+    places: &'a Places,
+    list: Vec<&'a Place>,
+    numbers: HashMap<PlaceId, u32, FixedState>,
 }
 
-impl StoredPlaces {
-    fn number(&mut self, id: PlaceId, places: &Places) -> Option<u32> {
+impl<'a> StoredPlaces<'a> {
+    fn of(places: &'a Places) -> Self {
+        Self { places, list: Vec::new(), numbers: HashMap::default() }
+    }
+
+    fn number(&mut self, id: PlaceId) -> Option<u32> {
         if let Some(&number) = self.numbers.get(&id) {
             return Some(number);
         }
         let number = self.list.len() as u32;
-        self.list.push(places.get(id)?.clone());
+        self.list.push(self.places.get(id)?);
         self.numbers.insert(id, number);
         Some(number)
     }

@@ -4,8 +4,7 @@
 //! once for all of them.
 
 use super::{Counts, Filter, Site};
-use crate::presence::member::Kind;
-use crate::presence::roster::Member;
+use crate::presence::places::Numbers;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
@@ -15,15 +14,6 @@ pub struct Tally<'a> {
     pub site: &'a Site,
     by_path: OnceCell<HashMap<&'a str, Numbers>>,
     by_topic: OnceCell<HashMap<&'a str, Numbers>>,
-}
-
-/// How many of each sort.
-#[derive(Clone, Copy, Default)]
-struct Numbers {
-    users: usize,
-    invisible: usize,
-    guests: usize,
-    bots: usize,
 }
 
 impl<'a> Tally<'a> {
@@ -36,63 +26,37 @@ impl<'a> Tally<'a> {
     pub fn counts(&self, filter: &Filter<'_>) -> Counts {
         let site = self.site;
         let numbers = match (filter.path, filter.topic) {
-            (None, None) => Numbers {
-                users: site.users.len().saturating_sub(site.invisible),
-                invisible: site.invisible,
-                guests: site.guests.len(),
-                bots: site.bots.len(),
-            },
+            (None, None) => site.numbers(),
             (Some(path), None) => *self.by_path().get(path).unwrap_or(&Numbers::default()),
             (None, Some(topic)) => *self.by_topic().get(topic).unwrap_or(&Numbers::default()),
             (Some(_), Some(_)) => {
                 let mut numbers = Numbers::default();
-                site.members().filter(|member| site.matches(member, filter)).for_each(|member| numbers.add(member));
+                let here = site.members().filter(|member| site.matches(member, filter));
+                here.for_each(|member| *numbers.of(member.sort()) += 1);
                 numbers
             }
         };
-        numbers.counts(filter.invisible)
+        // Invisible users are guests, but to those who may see them.
+        let Numbers { users, invisible, guests, bots } = numbers;
+        let (users, guests) = if filter.invisible { (users + invisible, guests) } else { (users, guests + invisible) };
+        Counts { total: users + guests, users, guests, bots }
     }
 
     fn by_path(&self) -> &HashMap<&'a str, Numbers> {
-        self.by_path.get_or_init(|| {
-            let mut all: HashMap<&str, Numbers> = HashMap::new();
-            for member in self.site.members() {
-                let place = member.place.and_then(|id| self.site.places.get(id));
-                place.into_iter().for_each(|place| all.entry(place.path.as_str()).or_default().add(member));
-            }
-            all
-        })
+        self.by_path.get_or_init(|| self.site.places.by_path())
     }
 
     fn by_topic(&self) -> &HashMap<&'a str, Numbers> {
         self.by_topic.get_or_init(|| {
             let mut all: HashMap<&str, Numbers> = HashMap::new();
-            for member in self.site.members() {
+            // Where no place is about anything, nobody has to be looked at.
+            for member in self.site.members().filter(|_| self.site.places.have_topics()) {
                 let mut topics: Vec<_> = self.site.looks(member).map(|(topic, _)| topic.as_str()).collect();
                 topics.sort_unstable();
                 topics.dedup();
-                topics.into_iter().for_each(|topic| all.entry(topic).or_default().add(member));
+                topics.into_iter().for_each(|topic| *all.entry(topic).or_default().of(member.sort()) += 1);
             }
             all
         })
-    }
-}
-
-impl Numbers {
-    fn add(&mut self, member: &Member) {
-        let of_its_sort = match member.key.kind() {
-            Kind::User if member.invisible() => &mut self.invisible,
-            Kind::User => &mut self.users,
-            Kind::Guest => &mut self.guests,
-            Kind::Bot => &mut self.bots,
-        };
-        *of_its_sort += 1;
-    }
-
-    /// As they are told: invisible users are guests, but to those who may see them.
-    fn counts(self, see_invisible: bool) -> Counts {
-        let Self { users, invisible, guests, bots } = self;
-        let (users, guests) = if see_invisible { (users + invisible, guests) } else { (users, guests + invisible) };
-        Counts { total: users + guests, users, guests, bots }
     }
 }

@@ -4,11 +4,12 @@
 //! visit costs one row however long it is.
 
 use super::Site;
+use crate::presence::compact::Member;
 use crate::presence::id::Topic;
 use crate::presence::member::{Kind, Viewed};
 use crate::presence::places::PlaceId;
 use crate::presence::ring::Slot;
-use crate::presence::roster::Member;
+
 use crate::presence::time::Timestamp;
 
 /// What somebody looks at, and when they were last seen there.
@@ -17,10 +18,10 @@ pub(super) type Looks = Vec<(Topic, Timestamp)>;
 impl Site {
     /// Users and guests who look at a topic now, invisible ones among them, in no order.
     pub fn viewers<'a>(&'a self, topic: &'a Topic) -> impl Iterator<Item = Viewed> + 'a {
-        self.users.iter().chain(self.guests.iter()).filter_map(move |member| {
+        self.users.iter().chain(self.guests.iter()).filter_map(move |(_, member)| {
             let at = self.looks(member).filter(|(looked_at, _)| *looked_at == topic).map(|(_, at)| at).max()?;
-            let profile = member.profile.as_deref().cloned();
-            Some(Viewed { topic: topic.clone(), viewer: member.key.clone(), at, profile })
+            let profile = member.profile().cloned();
+            Some(Viewed { topic: topic.clone(), viewer: member.key().owned(), at, profile })
         })
     }
 
@@ -43,7 +44,7 @@ impl Site {
         let Some(member) = self.roster(kind).get(slot).filter(|_| !before.is_empty()) else { return };
         let latest = |topic: &Topic| self.looks(member).filter(|(other, _)| *other == topic).map(|(_, at)| at).max();
         let over: Vec<_> = before.into_iter().filter(|(topic, at)| latest(topic).is_none_or(|now| now < *at)).collect();
-        let (viewer, profile) = (member.key.clone(), member.profile.as_deref().cloned());
+        let (viewer, profile) = (member.key().owned(), member.profile().cloned());
         self.views.extend(over.into_iter().map(|(topic, at)| Viewed {
             topic,
             viewer: viewer.clone(),
@@ -54,13 +55,13 @@ impl Site {
 
     /// Notes what somebody who goes looked at to the end.
     pub(super) fn note_last_views(&mut self, member: &Member) {
-        if member.key.kind() == Kind::Bot || !self.places.have_topics() {
+        if member.key().kind() == Kind::Bot || !self.places.have_topics() {
             return;
         }
-        let profile = member.profile.as_deref();
+        let profile = member.profile();
         let viewed = |(topic, at): (&Topic, Timestamp)| Viewed {
             topic: topic.clone(),
-            viewer: member.key.clone(),
+            viewer: member.key().owned(),
             at,
             profile: profile.cloned(),
         };
@@ -70,8 +71,8 @@ impl Site {
 
     /// The topic of each page that a member has open, and of the one where they were last.
     pub(super) fn looks<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = (&'a Topic, Timestamp)> {
-        let tabs = member.tabs.iter().map(|tab| (tab.place, tab.at));
-        tabs.chain([(member.place, member.last_seen)]).filter_map(|(place, at)| Some((self.topic(place?)?, at)))
+        let tabs = member.tabs().map(|tab| (tab.place, tab.at));
+        tabs.chain([(member.place(), member.last_seen())]).filter_map(|(place, at)| Some((self.topic(place?)?, at)))
     }
 
     fn topic(&self, place: PlaceId) -> Option<&Topic> {
