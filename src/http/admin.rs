@@ -52,6 +52,8 @@ pub enum Admin {
     Revoke,
     /// Every trace of a user is to go.
     Erase(UserId),
+    /// What was done, in numbers.
+    Metrics,
 }
 
 /// What is to be done.
@@ -137,6 +139,9 @@ struct Fields {
 impl Admin {
     /// Finds what is asked at a path below the base path, if it is one of these.
     pub(super) fn of(rest: &str, method: &str, parameters: &Parameters) -> Option<Result<Self, Problem>> {
+        if rest == "/metrics" {
+            return Some(only("GET", method, || Ok(Self::Metrics)));
+        }
         let rest = rest.strip_prefix("/v1/")?;
         let (collection, item) = match rest.split_once('/') {
             Some((collection, item)) => (collection, Some(item)),

@@ -5,6 +5,7 @@
 
 pub mod allowance;
 mod compact;
+pub mod gathering;
 pub mod id;
 pub mod member;
 mod places;
@@ -16,4 +17,5 @@ pub mod ring;
 mod roster;
 pub mod site;
 pub mod time;
+pub mod totals;
 pub mod watchers;

@@ -9,6 +9,7 @@ use super::id::UserId;
 use super::id::{Invalid, TabId};
 use super::member::{Departure, MemberKey, Place, Profile, State, Viewed};
 use super::time::{Millis, Timestamp};
+use super::totals::Totals;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,8 @@ pub struct Batch<K = MemberKey, P = Place, Q = Profile> {
     pub rewound_from: Option<Timestamp>,
     /// The peak as it stood then.
     pub peak: Option<Peak>,
+    /// What was done until then.
+    pub totals: Totals,
     /// Members who were gone at once: signed out, or known under another key since.
     pub gone: Vec<MemberKey>,
     /// The places that the members below name by number.
@@ -128,7 +131,7 @@ mod first {
     use super::super::id::TabId;
     use super::super::member::{MemberKey, Place, Profile, State};
     use super::super::time::Timestamp;
-    use super::{Peak, Record, TabRecord};
+    use super::{Peak, Record, TabRecord, Totals};
     use serde::Deserialize;
 
     #[derive(Deserialize)]
@@ -179,7 +182,7 @@ mod first {
                 leaves_in: member.leaves_at.map(|at| at.since(written)),
             };
             let members = members.into_iter().map(member).collect();
-            Self { version, written, rewound_from, peak, gone, places, members }
+            Self { version, written, rewound_from, peak, totals: Totals::default(), gone, places, members }
         }
     }
 }
@@ -218,6 +221,7 @@ mod tests {
             written: at(250),
             rewound_from: Some(at(3600)),
             peak: Some(Peak { total: 200, at: at(-86_400_000) }),
+            totals: Totals { received: 300, rows: 7, ..Totals::default() },
             gone: vec![MemberKey::Guest(GuestKey(9))],
             places: vec![Place {
                 path: PagePath::parse("/forum/42").unwrap(),
@@ -262,7 +266,8 @@ mod tests {
             "a released form never changes: give the new one a new version"
         );
         let first = unhex(include_str!("../../tests/golden/batch-v1.hex").trim());
-        assert_eq!(decode::<Batch>(&first).unwrap(), sample(), "the first form stays readable");
+        let told = Batch { totals: Totals::default(), ..sample() };
+        assert_eq!(decode::<Batch>(&first).unwrap(), told, "the first form stays readable");
     }
 
     #[test]

@@ -6,8 +6,10 @@ use super::id::UserId;
 use super::member::{Kind, MemberKey, Signal, State, Touch};
 use super::reports::{Report, Reports};
 use super::time::{Millis, Seconds, Timestamp};
+use super::totals::Counted;
 use super::watchers::PACE;
 use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
@@ -20,6 +22,25 @@ const LEAD: Millis = Millis(10);
 /// How long a batch of nothing but refreshes is held at the most. These are in no hurry: a member is online for
 /// `TOUCH_RESOLUTION` beyond the online window.
 pub const LAZY_HOLD: Millis = Millis(5000);
+
+/// How far apart the moments are at which isolates send what they hold while nobody looks: so late somebody may see it who
+/// then comes to look. All of them send at the same moments, so that what they send can be stored together. What sends a
+/// batch may work for 30 seconds after its request (the platform's limit), and may have to try again.
+pub const QUIET_HOLD: Millis = Millis(24_000);
+
+/// Who wants to know what is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Attention {
+    /// Somebody watches, and is told next in that time.
+    Watched(Millis),
+    /// Nobody watches, but somebody has asked of late.
+    Asked,
+    /// Nobody does.
+    Nobody,
+}
+
+/// For how long after somebody has asked it is taken that others will.
+pub const OF_LATE: Seconds = Seconds(60);
 
 /// The most signals in a batch.
 pub const MAX_BATCH: usize = 1000;
@@ -47,10 +68,30 @@ pub struct Recorder {
     recent: HashMap<u64, Remembered, FixedState>,
     older: HashMap<u64, Remembered, FixedState>,
     turned: Timestamp,
-    batch: Vec<(Timestamp, bool, Signal)>,
+    batch: Vec<(Timestamp, Urgency, Signal)>,
     due: Option<Timestamp>,
-    /// When to send what those who watch are to be told next; none where nobody watches.
-    next_telling: Option<Timestamp>,
+    looked_at: LookedAt,
+    counted: Counted,
+}
+
+/// Who is known to want news: until it is known, it is taken that somebody asks.
+#[derive(Clone, Copy)]
+enum LookedAt {
+    /// Those who watch are told next at that time.
+    Watched(Timestamp),
+    Asked,
+    ByNobody,
+}
+
+/// How soon something has to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    /// That somebody is here still.
+    Refresh,
+    /// That somebody comes, moves or goes.
+    News,
+    /// That somebody signs in or out, or wants to be shown otherwise: it is not told for long what is not so.
+    Prompt,
 }
 
 impl Recorder {
@@ -65,76 +106,116 @@ impl Recorder {
             turned: now,
             batch: Vec::new(),
             due: None,
-            next_telling: None,
+            looked_at: LookedAt::Asked,
+            counted: Counted::default(),
         }
     }
 
     /// Takes a signal, and says how long from now the batch has to be sent, if somebody must see to that who was not
     /// asked before.
     pub fn take(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
-        let news = self.admit(now, &signal)?;
-        self.add(now, signal, news)
+        let urgency = self.admit(now, &signal)?;
+        self.add(now, signal, urgency)
     }
 
     /// The same where a refresh needs not be sent.
     pub fn take_news(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
-        let news = self.admit(now, &signal)?;
-        if news { self.add(now, signal, news) } else { None }
+        let urgency = self.admit(now, &signal)?;
+        if urgency > Urgency::Refresh { self.add(now, signal, urgency) } else { None }
     }
 
-    /// Whether a signal is worth sending, and if so whether it is news.
-    fn admit(&mut self, now: Timestamp, signal: &Signal) -> Option<bool> {
+    /// Whether a signal is worth sending, and if so how soon.
+    fn admit(&mut self, now: Timestamp, signal: &Signal) -> Option<Urgency> {
+        self.counted.received = self.counted.received.saturating_add(1);
         match signal {
-            Signal::Touch(touch) => return self.consider(now, touch),
-            Signal::Leave { key, .. } => self.forget(key),
-            Signal::SignOut(user) => self.forget(&MemberKey::User(user.clone())),
+            Signal::Touch(touch) => {
+                let urgency = self.consider(now, touch);
+                self.counted.suppressed = self.counted.suppressed.saturating_add(u32::from(urgency.is_none()));
+                urgency
+            }
+            Signal::Leave { key, .. } => {
+                self.forget(key);
+                Some(Urgency::News)
+            }
+            Signal::SignOut(user) => {
+                self.forget(&MemberKey::User(user.clone()));
+                Some(Urgency::Prompt)
+            }
         }
-        Some(true)
     }
 
-    fn add(&mut self, now: Timestamp, signal: Signal, urgent: bool) -> Option<Millis> {
-        if self.batch.len() >= MAX_BATCH && !self.make_room(urgent) {
+    fn add(&mut self, now: Timestamp, signal: Signal, urgency: Urgency) -> Option<Millis> {
+        if self.batch.len() >= MAX_BATCH && !self.make_room(urgency) {
             self.shed(&signal);
             return None;
         }
-        self.batch.push((now, urgent, signal));
+        self.batch.push((now, urgency, signal));
         if self.batch.len().is_multiple_of(FULL) {
             // Whoever was to send it may be late because so much comes.
             self.due = Some(now);
             return Some(Millis(0));
         }
-        self.schedule(now, if urgent { self.hold(now) } else { self.lazy_hold() })
+        self.schedule(now, self.hold(now, urgency))
     }
 
-    /// Says in what time those who watch are told next, if anybody watches: news is sent just before, or at once where
-    /// they wait for nothing. So it waits for one pace, not for one here and another one there. That was asked at
-    /// `asked`: as long as it took to hear of it, it takes to tell.
-    pub fn heed_watchers(&mut self, asked: Timestamp, now: Timestamp, next: Option<Millis>) {
-        self.next_telling = next.map(|next| {
-            let at = now.plus(next).minus(now.since(asked)).minus(LEAD);
-            // What comes too late for one telling waits for the one after it.
-            if next > Millis(0) && at <= now { at.plus(PACE) } else { at }
-        });
+    /// Says who wants to know what is new, as it was answered to what was sent at `sent`.
+    ///
+    /// For those who watch news is sent just before they are told next, or at once where they wait for nothing: so it
+    /// waits for one pace, not for one here and another one there. As long as it took to hear of it, it takes to tell.
+    /// Where nobody looks there is no hurry, and what is sent together costs one row.
+    pub fn heed(&mut self, sent: Timestamp, now: Timestamp, attention: Attention) {
+        self.counted.answered_in = Some(now.since(sent));
+        self.looked_at = match attention {
+            Attention::Watched(next) => {
+                let at = now.plus(next).minus(now.since(sent)).minus(LEAD);
+                // What comes too late for one telling waits for the one after it.
+                LookedAt::Watched(if next > Millis(0) && at <= now { at.plus(PACE) } else { at })
+            }
+            Attention::Asked => LookedAt::Asked,
+            Attention::Nobody => LookedAt::ByNobody,
+        };
     }
 
-    fn hold(&self, now: Timestamp) -> Millis {
-        self.next_telling.map_or(HOLD, |at| at.since(now).min(PACE))
+    /// What was counted since this was asked last.
+    pub fn counted(&mut self) -> Counted {
+        std::mem::take(&mut self.counted)
+    }
+
+    fn hold(&self, now: Timestamp, urgency: Urgency) -> Millis {
+        match (self.looked_at, urgency) {
+            (_, Urgency::Refresh) => self.lazy_hold(now),
+            (LookedAt::Watched(at), _) => at.since(now).min(PACE),
+            (LookedAt::ByNobody, Urgency::News) => self.quiet_hold(now),
+            (LookedAt::Asked | LookedAt::ByNobody, _) => HOLD,
+        }
+    }
+
+    /// Until the next of the moments at which all isolates send; where the window is short, a small part of it, or whoever
+    /// comes would be known when they have gone.
+    fn quiet_hold(&self, now: Timestamp) -> Millis {
+        let since = now.as_millis().rem_euclid(i64::from(QUIET_HOLD.0));
+        let until = Millis(QUIET_HOLD.0.saturating_sub(since as u32));
+        until.min(Millis(self.window.0.saturating_mul(100)).max(HOLD))
     }
 
     /// The batch, if there is one, with each signal's age; it is due no more.
     pub fn drain(&mut self, now: Timestamp) -> Reports {
         self.due = None;
-        // Until it is known better: those who watch are told of this batch, and then wait for the next one.
-        self.next_telling = self.next_telling.map(|_| now.plus(PACE));
+        if let LookedAt::Watched(at) = &mut self.looked_at {
+            // Until it is known better: those who watch are told of this batch, and then wait for the next one.
+            *at = now.plus(PACE);
+        }
         let reports = self.batch.drain(..).map(|(at, _, signal)| Report { age: now.since(at), signal });
         Reports::from(reports.collect::<Vec<_>>())
     }
 
-    /// Takes back a batch that could not be sent, ahead of what has come since, as far as there is room. It goes with
-    /// the next batch.
-    pub fn put_back(&mut self, now: Timestamp, reports: Reports) {
+    /// Takes back a batch that could not be sent, and what was counted, ahead of what has come since, as far as there is
+    /// room. It goes with the next batch.
+    pub fn put_back(&mut self, now: Timestamp, reports: Reports, counted: Counted) {
+        self.counted.add(Counted { failed: counted.failed.saturating_add(1), ..counted });
         let reports = Vec::from(reports).into_iter();
-        let mut returned: Vec<_> = reports.map(|report| (now.minus(report.age), true, report.signal)).collect();
+        let mut returned: Vec<_> =
+            reports.map(|report| (now.minus(report.age), Urgency::News, report.signal)).collect();
         returned.append(&mut self.batch);
         let too_many = returned.split_off(returned.len().min(MAX_BATCH));
         self.batch = returned;
@@ -154,7 +235,7 @@ impl Recorder {
 
     /// Whether a batch is waiting that holds more than refreshes: whoever reads next should see it sent first.
     pub fn has_news(&self) -> bool {
-        self.batch.iter().any(|(_, urgent, _)| *urgent)
+        self.batch.iter().any(|(_, urgency, _)| *urgency > Urgency::Refresh)
     }
 
     /// Whether anything at all is waiting to be sent.
@@ -162,8 +243,8 @@ impl Recorder {
         !self.batch.is_empty()
     }
 
-    /// Whether a touch is worth sending, and if so whether it is news.
-    fn consider(&mut self, now: Timestamp, touch: &Touch) -> Option<bool> {
+    /// Whether a touch is worth sending, and if so how soon.
+    fn consider(&mut self, now: Timestamp, touch: &Touch) -> Option<Urgency> {
         self.turn(now);
         if let Some(was) = &touch.was {
             self.forget(was);
@@ -184,21 +265,24 @@ impl Recorder {
             profile: digest(touch.profile.as_ref().map(|profile| hasher.hash_one(profile)), |k| k.profile),
         };
         // Whoever is about to fall out of the window cannot wait for a lazy batch.
-        let late = known.is_some_and(|known| now.since(known.at).0 + self.lazy_hold().0 >= self.window.0 * 1000);
+        let late = known.is_some_and(|known| now.since(known.at).0 + self.lazy_hold(now).0 >= self.window.0 * 1000);
         let signs_in = touch.was.is_some() && touch.key.kind() == Kind::User;
-        let news = signs_in
-            || late
-            || known.is_none_or(|known| {
-                (known.place, known.tab, known.state, known.profile) != (next.place, next.tab, next.state, next.profile)
-            });
+        let hides = touch.profile.as_ref().is_some_and(|profile| profile.invisible);
+        let shown_otherwise = known.map_or(hides, |known| known.profile != next.profile);
+        let moved = |known: Remembered| (known.place, known.tab, known.state) != (next.place, next.tab, next.state);
+        let urgency = match known {
+            _ if signs_in || shown_otherwise => Urgency::Prompt,
+            Some(known) if !late && !moved(known) => Urgency::Refresh,
+            _ => Urgency::News,
+        };
         let fresh = known.is_some_and(|known| now.since(known.at) < Millis(self.resolution.0 * 1000));
-        if !news && fresh {
+        if urgency == Urgency::Refresh && fresh {
             return None;
         }
         if self.recent.len() < MAX_REMEMBERED {
             self.recent.insert(key, next);
         }
-        Some(news)
+        Some(urgency)
     }
 
     /// Forgets the older half of the memory every window, so that it stays small without being searched.
@@ -210,8 +294,9 @@ impl Recorder {
         }
     }
 
-    fn lazy_hold(&self) -> Millis {
-        Millis(LAZY_HOLD.0.min(self.resolution.0 * 500)).max(HOLD)
+    fn lazy_hold(&self, now: Timestamp) -> Millis {
+        let lazy = LAZY_HOLD.min(Millis(self.resolution.0 * 500)).max(HOLD);
+        if matches!(self.looked_at, LookedAt::ByNobody) { self.quiet_hold(now) } else { lazy }
     }
 
     /// Forgets what was known of somebody who has left: when they come back, wherever that is, it is news.
@@ -222,9 +307,9 @@ impl Recorder {
     }
 
     /// Drops a refresh in favour of news. Refreshes are shed first: whoever is refreshed is online already.
-    fn make_room(&mut self, urgent: bool) -> bool {
-        let refresh = self.batch.iter().position(|(_, urgent, _)| !urgent);
-        match refresh.filter(|_| urgent) {
+    fn make_room(&mut self, urgency: Urgency) -> bool {
+        let refresh = self.batch.iter().position(|(_, urgency, _)| *urgency == Urgency::Refresh);
+        match refresh.filter(|_| urgency > Urgency::Refresh) {
             Some(index) => {
                 // The others stay in order: a sign-out after a touch is not one before it.
                 let (_, _, signal) = self.batch.remove(index);
@@ -237,6 +322,7 @@ impl Recorder {
 
     /// What is dropped was not sent, so whoever it was of is sent again at their next request.
     fn shed(&mut self, signal: &Signal) {
+        self.counted.shed = self.counted.shed.saturating_add(1);
         if let Signal::Touch(touch) = signal {
             self.forget(&touch.key);
         }
@@ -245,7 +331,7 @@ impl Recorder {
     fn schedule(&mut self, now: Timestamp, hold: Millis) -> Option<Millis> {
         let due = now.plus(hold);
         // Whoever was to send the batch may have been cut off; a second late is late enough.
-        let cut_off = |before: Timestamp| before.plus(Millis(1000)) < now || before > now.plus(LAZY_HOLD);
+        let cut_off = |before: Timestamp| before.plus(Millis(1000)) < now || before > now.plus(QUIET_HOLD);
         match self.due {
             Some(before) if before <= due && !cut_off(before) => None,
             _ => {
@@ -260,7 +346,7 @@ impl Recorder {
 mod tests {
     use super::*;
     use crate::presence::id::{GuestKey, PagePath, TabId, UserId};
-    use crate::presence::member::Place;
+    use crate::presence::member::{Place, Profile};
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(1_795_203_180_000 + millis)
@@ -299,25 +385,54 @@ mod tests {
     #[test]
     fn while_somebody_watches_news_goes_at_once_or_just_before_they_are_told_next() {
         let mut recorder = recorder();
-        recorder.heed_watchers(at(-8), at(0), Some(Millis(0)));
+        recorder.heed(at(-8), at(0), Attention::Watched(Millis(0)));
         assert_eq!(recorder.take(at(0), on(1, "/a")), Some(Millis(0)));
         recorder.drain(at(0));
         assert_eq!(recorder.take(at(50), on(2, "/a")), Some(Millis(200)), "nothing is known yet");
-        recorder.heed_watchers(at(0), at(60), Some(Millis(190)));
+        recorder.heed(at(0), at(60), Attention::Watched(Millis(190)));
         assert_eq!(recorder.take(at(100), on(3, "/a")), Some(Millis(80)), "as the way there takes 60 ms");
         assert_eq!(recorder.take(at(110), on(4, "/a")), None);
         recorder.drain(at(180));
-        recorder.heed_watchers(at(180), at(200), Some(Millis(5000)));
+        recorder.heed(at(180), at(200), Attention::Watched(Millis(5000)));
         assert_eq!(recorder.take(at(9000), on(5, "/a")), Some(Millis(0)), "nobody waits any more");
         recorder.drain(at(9000));
-        recorder.heed_watchers(at(9000), at(9010), Some(Millis(15)));
+        recorder.heed(at(9000), at(9010), Attention::Watched(Millis(15)));
         assert_eq!(recorder.take(at(9011), on(5, "/b")), Some(Millis(244)), "too late for that one");
         recorder.drain(at(9012));
-        recorder.heed_watchers(at(9000), at(9010), Some(Millis(5000)));
+        recorder.heed(at(9000), at(9010), Attention::Watched(Millis(5000)));
         assert_eq!(recorder.take(at(9020), on(6, "/a")), Some(PACE), "no longer than that it may be lost");
         recorder.drain(at(9270));
-        recorder.heed_watchers(at(9270), at(9280), None);
+        recorder.heed(at(9270), at(9280), Attention::Asked);
         assert_eq!(recorder.take(at(9300), on(7, "/a")), Some(HOLD));
+    }
+
+    #[test]
+    fn where_nobody_looks_news_waits_for_more_and_what_hides_or_ends_does_not() {
+        let mut recorder = recorder();
+        recorder.heed(at(-8), at(0), Attention::Nobody);
+        // The moment is at 12 seconds: 1,795,203,192 is a multiple of 24.
+        assert_eq!(recorder.take(at(0), on(1, "/a")), Some(Millis(12_000)));
+        assert_eq!(recorder.take(at(8000), on(2, "/a")), None);
+        let user = || UserId::parse("sally").unwrap();
+        assert_eq!(recorder.take(at(9000), Signal::SignOut(user())), Some(HOLD));
+        assert_eq!(recorder.drain(at(9200)).list.len(), 3);
+        let hidden = Some(Profile { invisible: true, ..Profile::default() });
+        let hides = Touch { key: MemberKey::User(user()), profile: hidden, ..touch(0) };
+        assert_eq!(recorder.take(at(9300), Signal::Touch(hides.clone())), Some(HOLD));
+        recorder.drain(at(9500));
+        assert_eq!(recorder.take(at(9600), Signal::Touch(Touch { profile: None, ..hides.clone() })), None);
+        let shown = Touch { profile: Some(Profile::default()), ..hides };
+        assert_eq!(recorder.take(at(9700), Signal::Touch(shown)), Some(HOLD));
+        recorder.drain(at(9900));
+        recorder.heed(at(9900), at(9901), Attention::Asked);
+        assert_eq!(recorder.take(at(10_000), on(1, "/b")), Some(HOLD));
+    }
+
+    #[test]
+    fn a_short_window_shortens_the_wait() {
+        let mut recorder = Recorder::new(Seconds(0), Seconds(60), at(0));
+        recorder.heed(at(0), at(0), Attention::Nobody);
+        assert_eq!(recorder.take(at(0), on(1, "/a")), Some(Millis(6000)));
     }
 
     #[test]
@@ -435,6 +550,12 @@ mod tests {
             _ => None,
         });
         assert!(guests.eq(1..=MAX_BATCH as u64), "in the order they came, without the refresh");
+        let counted = recorder.counted();
+        assert_eq!(
+            (counted.received, counted.shed),
+            (MAX_BATCH as u32 + 3, 2),
+            "and it is known how many were dropped"
+        );
         assert_eq!(recorder.take(at(40_001), on(5000, "/a")), Some(HOLD), "who was shed is sent at the next request");
     }
 
@@ -443,9 +564,12 @@ mod tests {
         let mut recorder = recorder();
         recorder.take(at(0), on(1, "/a"));
         let batch = recorder.drain(at(100));
-        recorder.put_back(at(2000), batch);
+        let counted = recorder.counted();
+        recorder.put_back(at(2000), batch, counted);
         recorder.take(at(2000), on(2, "/a"));
         assert_eq!(recorder.drain(at(2000)).list.len(), 2);
+        let told = Counted { received: 2, failed: 1, ..Counted::default() };
+        assert_eq!((recorder.counted(), recorder.counted()), (told, Counted::default()));
     }
 
     #[test]

@@ -26,13 +26,6 @@ pub struct Reports {
     pub list: Vec<Report<u32>>,
 }
 
-impl Reports {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-}
-
 impl From<Vec<Report>> for Reports {
     fn from(reports: Vec<Report>) -> Self {
         let mut numbers: HashMap<Place, u32, FixedState> = HashMap::default();

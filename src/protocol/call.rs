@@ -14,6 +14,7 @@ use crate::presence::id::{Invalid, SiteName, TabId, UserId};
 use crate::presence::member::{MemberKey, Profile, Signal, Touch};
 use crate::presence::reports::Reports;
 use crate::presence::time::{Seconds, Timestamp};
+use crate::presence::totals::Counted;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +23,12 @@ const VERSION: u8 = 5;
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
-    /// Apply these, durably; answered with in what time those who watch are told next, if anybody watches.
-    Apply(Reports),
+    /// Apply these, durably, and add what was counted: an [`Attention`](crate::presence::recorder::Attention).
+    Apply(Reports, Counted),
     /// Answer this, as far as it is for whoever asks, for a site that is called so: an [`Answer`].
     Read(Query, Scope, SiteName),
+    /// What was done for this site, and who is there, as Prometheus wants it: text.
+    Metrics(SiteName),
     /// The secret that is kept for this site; one is made if there is none.
     Secret,
     /// Forget this user; answered with nothing.

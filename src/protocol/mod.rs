@@ -5,6 +5,7 @@ pub mod badge;
 pub mod call;
 pub mod feed;
 pub mod live;
+pub mod metrics;
 pub mod query;
 mod viewers;
 pub mod widget;

@@ -22,6 +22,7 @@ use crate::presence::id::{SiteName, UserId};
 use crate::presence::time::Seconds;
 use crate::protocol::admin as body;
 use crate::protocol::call::{AccountCall, AppPassword, Call, LoginCall, Session, SignOn};
+use crate::protocol::metrics;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,11 @@ pub async fn answer(admin: Admin, asked: &Asked, config: &Config, env: &Env) -> 
         Admin::Revoke => {
             let GrantBody { user, right } = GrantBody::parse(&asked.body(MAX_BODY).await?)?;
             desk.change_rights(user.clone(), &AccountCall::Revoke(user, right)).await
+        }
+        Admin::Metrics => {
+            let call = Call::Metrics(desk.site.clone());
+            let text: String = desk.ask(Object::Presence(&desk.site), &call, calls::PATIENCE).await?;
+            Ok(Reply::new(200, metrics::CONTENT_TYPE, text))
         }
         Admin::Erase(user) => {
             let own = standing.user.as_ref().is_some_and(|asker| asker.id == user);

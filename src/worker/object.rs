@@ -34,6 +34,7 @@ pub struct Store {
     state: State,
     tables: &'static [Table],
     ready: AssertUnwindSafe<Cell<bool>>,
+    written: AssertUnwindSafe<Cell<u64>>,
     sweeping: AssertUnwindSafe<Cell<bool>>,
     wakes_at: AssertUnwindSafe<Cell<Option<Timestamp>>>,
 }
@@ -42,12 +43,20 @@ impl Store {
     /// The storage of an object that keeps these tables.
     pub fn new(state: State, tables: &'static [Table]) -> Self {
         let flag = || AssertUnwindSafe(Cell::new(false));
-        Self { state, tables, ready: flag(), sweeping: flag(), wakes_at: AssertUnwindSafe(Cell::new(None)) }
+        let (ready, sweeping, wakes_at) = (flag(), flag(), AssertUnwindSafe(Cell::new(None)));
+        Self { state, tables, ready, written: AssertUnwindSafe(Cell::new(0)), sweeping, wakes_at }
     }
 
     /// Runs a statement.
     pub fn run(&self, statement: &str, bindings: Row) -> Result<()> {
-        self.sql()?.exec(statement, bindings).map(drop)
+        let cursor = self.sql()?.exec(statement, bindings)?;
+        self.written.set(self.written.get() + cursor.rows_written() as u64);
+        Ok(())
+    }
+
+    /// How many rows were written since this was asked last, as they are billed.
+    pub fn take_written(&self) -> u64 {
+        self.written.take()
     }
 
     /// The rows that a query finds. (`SqlCursor::one` would hang where there is none.)

@@ -15,17 +15,22 @@ use super::sockets::Sockets;
 use crate::config::Config;
 use crate::http::conditions::tag_of;
 use crate::identity::access::Scope;
+use crate::presence::gathering::Gathering;
 use crate::presence::id::UserId;
 use crate::presence::member::{Kind, MemberKey, Signal};
-use crate::presence::recorder::Recorder;
+use crate::presence::recorder::{Attention, OF_LATE, Recorder};
 use crate::presence::reports::{Report, Reports};
 use crate::presence::site::{Outcome, Site};
 use crate::presence::time::{Millis, Seconds, Timestamp};
+use crate::presence::totals::Counted;
 use crate::protocol::call::{Answer, Call, Entry, read_text, write};
 use crate::protocol::query::Query;
-use crate::protocol::{About, answer};
+use crate::protocol::{About, answer, metrics};
+use futures_channel::oneshot;
+use futures_util::future::{Either, select};
 use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use worker::{
@@ -48,12 +53,26 @@ pub struct PresenceObject {
     presence: AssertUnwindSafe<Rc<Presence>>,
 }
 
+/// How long a batch waits at the most for others that are being read, to be stored with them.
+const TOGETHER: Millis = Millis(20);
+
+/// The site, and who is answered when what it has heard is stored.
+struct Held {
+    site: Site,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
 /// What the object is; it is shared with what waits for its time to come.
 pub struct Presence {
     this: Weak<Self>,
     pub store: Store,
     config: std::result::Result<Config, String>,
-    site: RefCell<Option<Site>>,
+    site: RefCell<Option<Held>>,
+    /// How many calls are being read.
+    reading: Cell<usize>,
+    gathering: RefCell<Gathering>,
+    /// When somebody asked last.
+    asked: Cell<Option<Timestamp>>,
     room: RefCell<Room>,
     /// What those who watch have said; none where the settings are not sound.
     recorder: RefCell<Option<Recorder>>,
@@ -77,6 +96,9 @@ impl DurableObject for PresenceObject {
             store: Store::new(state, &TABLES),
             config,
             site: RefCell::default(),
+            reading: Cell::new(0),
+            gathering: RefCell::default(),
+            asked: Cell::new(None),
             room,
             recorder: RefCell::new(recorder),
             scrub_at: Cell::new(None),
@@ -97,15 +119,22 @@ impl DurableObject for PresenceObject {
         if let Some(entry) = request.headers().get(ENTRY)? {
             return presence.enter(read_text(&entry).map_err(|error| Error::RustError(error.to_string()))?);
         }
-        let answer = match call(request).await? {
-            Call::Apply(reports) => {
-                presence.apply(reports)?;
+        presence.reading.set(presence.reading.get() + 1);
+        let call = call(request).await;
+        presence.reading.set(presence.reading.get().saturating_sub(1));
+        let answer = match call? {
+            Call::Apply(reports, counted) => {
+                presence.apply(reports, counted).await?;
                 presence.store.see_to_sweeping().await;
-                write(&presence.room.borrow().next(clock::now()))
+                write(&presence.attention())
             }
             Call::Read(query, scope, name) => {
+                presence.asked.set(Some(clock::now()));
                 write(&presence.answer(&query, scope, &About::of(&name, presence.config()?))?)
             }
+            Call::Metrics(name) => write(
+                &presence.with_site(|presence, site| Ok(metrics::text(&name, site, presence.room.borrow().len())))?,
+            ),
             Call::Secret => write(&presence.secret()?),
             Call::Erase(user) => {
                 presence.with_site(|presence, site| presence.erase(site, &user))?;
@@ -152,7 +181,34 @@ impl Presence {
         self.config.as_ref().map_err(|error| Error::RustError(error.clone()))
     }
 
-    fn apply(&self, mut reports: Reports) -> Result<()> {
+    /// Applies a batch, durably: those whose batches come at about the same time are answered together, as what is stored
+    /// together waits for the disk once.
+    async fn apply(&self, reports: Reports, counted: Counted) -> Result<()> {
+        let (heard, mut stored) = oneshot::channel();
+        self.hear_batch(reports, |held, signals| {
+            held.site.totals.add(counted, signals);
+            held.waiting.push(heard);
+        })?;
+        let lost = |_| Error::RustError("it was not stored".into());
+        // Whoever looks is not kept waiting.
+        let gathered = match self.attention() {
+            Attention::Nobody => self.gathering.borrow_mut().note(clock::now()),
+            Attention::Watched(_) | Attention::Asked => Millis(0),
+        };
+        let wait = if self.reading.get() > 0 { gathered.max(TOGETHER) } else { gathered };
+        let waited = Delay::from(Duration::from_millis(u64::from(wait.0)));
+        if wait > Millis(0)
+            && let Either::Left((stored, _)) = select(&mut stored, pin!(waited)).await
+        {
+            return stored.map_err(lost);
+        }
+        // Whoever does anything with the site stores what it has heard before.
+        self.with_site(|_, _| Ok(()))?;
+        stored.await.map_err(lost)
+    }
+
+    /// Has the site hear a batch, and sees to what that means for those who watch. It is not stored yet.
+    fn hear_batch(&self, mut reports: Reports, then: impl FnOnce(&mut Held, usize)) -> Result<()> {
         // Whoever is connected is here, whatever a page says that does not know of the others.
         reports.list.retain(|report| match &report.signal {
             Signal::Leave { key, tab: None } => !self.room.borrow().holds(key),
@@ -167,7 +223,13 @@ impl Presence {
         self.heed_leaves(&reports.list);
         let out: Vec<_> = reports.list.iter().filter_map(|report| signed_out(&report.signal).cloned()).collect();
         let signed_in: Vec<_> = reports.list.iter().filter_map(|report| signed_in(&report.signal).cloned()).collect();
-        self.with_site(|presence, site| presence.keep(site.apply(clock::now(), reports)))?;
+        let signals = reports.list.len();
+        self.with_held(|presence, held| {
+            presence.advance(&mut held.site);
+            held.site.hear(clock::now(), reports);
+            then(held, signals);
+            Ok(())
+        })?;
         let mut room = self.room.borrow_mut();
         signed_in.iter().for_each(|guest| room.dismiss_guest(guest));
         for user in &out {
@@ -175,6 +237,17 @@ impl Presence {
             self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(user));
         }
         Ok(())
+    }
+
+    /// Who wants to know what is new.
+    fn attention(&self) -> Attention {
+        let now = clock::now();
+        let asked = self.asked.get().is_some_and(|at| at <= now && at.plus(OF_LATE) >= now);
+        match self.room.borrow().next(now) {
+            Some(next) => Attention::Watched(next),
+            None if asked => Attention::Asked,
+            None => Attention::Nobody,
+        }
     }
 
     /// Somebody's socket was closed.
@@ -200,7 +273,7 @@ impl Presence {
         let next = self.room.borrow().next(now);
         let mut recorder = self.recorder.borrow_mut();
         let recorder = recorder.as_mut()?;
-        recorder.heed_watchers(now, now, next);
+        recorder.heed(now, now, next.map_or(Attention::Asked, Attention::Watched));
         signals.into_iter().filter_map(|signal| recorder.take_news(now, signal)).min()
     }
 
@@ -230,7 +303,10 @@ impl Presence {
         let now = clock::now();
         let mut recorder = self.recorder.borrow_mut();
         let Some(recorder) = recorder.as_mut().filter(|recorder| recorder.has_news()) else { return Ok(()) };
-        self.keep(site.apply(now, recorder.drain(now)))
+        let reports = recorder.drain(now);
+        // Nobody had to be asked to take them.
+        site.totals.add(Counted { answered_in: None, ..recorder.counted() }, reports.list.len());
+        self.keep(site.apply(now, reports))
     }
 
     fn answer(&self, query: &Query, scope: Scope, about: &About<'_>) -> Result<Answer> {
@@ -249,7 +325,8 @@ impl Presence {
         }
         let reports = entry.signals.iter().map(|signal| Report { age: Millis(0), signal: signal.clone() });
         // Whoever is here already hears of it before, as what the newcomer is told is newer than that.
-        self.apply(Reports::from(reports.collect::<Vec<_>>()))?;
+        self.hear_batch(Reports::from(reports.collect::<Vec<_>>()), |_, _| {})?;
+        self.with_site(|_, _| Ok(()))?;
         let client = self.with_site(|presence, site| {
             site.watch();
             presence.room.borrow_mut().enter(entry, site, clock::now())
@@ -257,37 +334,51 @@ impl Presence {
         Response::from_websocket(client.into())
     }
 
-    /// Works on the site, which is loaded if need be and has come to the present. While it is worked on nobody else
-    /// has it, and it is given back only if the work went well.
+    /// Works on the site, which is loaded if need be, has come to the present, and has stored what it has heard. While it
+    /// is worked on nobody else has it, and it is given back only if the work went well.
     pub fn with_site<T>(&self, work: impl FnOnce(&Self, &mut Site) -> Result<T>) -> Result<T> {
-        let kept = self.site.borrow_mut().take();
-        let mut site = match kept {
-            Some(mut site) => {
-                self.keep(self.advance(&mut site))?;
-                site
+        self.with_held(|presence, Held { site, waiting }| {
+            // What the last row cost is told by the next one.
+            site.totals.rows += presence.store.take_written();
+            presence.advance(site);
+            presence.keep(site.outcome())?;
+            let now = clock::now();
+            presence.room.borrow_mut().dismiss_expired(now);
+            let silent = presence.room.borrow_mut().part_from_silent(now);
+            if !silent.is_empty() {
+                presence.heed_leaves(&silent);
+                presence.keep(site.apply(now, silent))?;
             }
-            None => self.load()?,
+            presence.apply_taken(site)?;
+            #[cfg(feature = "test-hooks")]
+            super::hooks::maybe_panic("panic-object-at-work");
+            let done = work(presence, site)?;
+            presence.tell(site);
+            for waits in waiting.drain(..) {
+                // One who waits no more needs no answer.
+                let _ = waits.send(());
+            }
+            Ok(done)
+        })
+    }
+
+    /// The same, of a site that may have heard more than is stored: what it has heard so far is lost if this goes wrong,
+    /// and those who wait for that to be stored hear of it.
+    fn with_held<T>(&self, work: impl FnOnce(&Self, &mut Held) -> Result<T>) -> Result<T> {
+        let kept = self.site.borrow_mut().take();
+        let mut held = match kept {
+            Some(held) => held,
+            None => Held { site: self.load()?, waiting: Vec::new() },
         };
-        let now = clock::now();
-        self.room.borrow_mut().dismiss_expired(now);
-        let silent = self.room.borrow_mut().part_from_silent(now);
-        if !silent.is_empty() {
-            self.heed_leaves(&silent);
-            self.keep(site.apply(now, silent))?;
-        }
-        self.apply_taken(&mut site)?;
-        #[cfg(feature = "test-hooks")]
-        super::hooks::maybe_panic("panic-object-at-work");
-        let done = work(self, &mut site)?;
-        self.tell(&mut site);
-        *self.site.borrow_mut() = Some(site);
+        let done = work(self, &mut held)?;
+        *self.site.borrow_mut() = Some(held);
         Ok(done)
     }
 
     /// Brings the site to the present.
-    fn advance(&self, site: &mut Site) -> Outcome {
+    fn advance(&self, site: &mut Site) {
         let (now, window) = (clock::now(), site.window());
-        site.go_on(now, || self.room.borrow().leases(window, now))
+        site.go_on(now, || self.room.borrow().leases(window, now));
     }
 
     /// Whoever comes back after this is news, should it be to the same page.
@@ -332,6 +423,8 @@ impl Presence {
             Some((UserId::parse(text(row.next())?).ok()?, Timestamp::from_millis(integer(row.next())?)))
         });
         let (mut site, outcome, unreadable) = Site::restore(window, rows, now, &room.leases(window, now));
+        site.totals.wakes += 1;
+        site.totals.unreadable += unreadable as u64;
         if unreadable > 0 {
             console_error!("{unreadable} stored batches cannot be read and were left out");
         }

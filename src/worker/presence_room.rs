@@ -93,6 +93,11 @@ impl Room {
         Self { sockets, watchers, seats, held, allowances: HashMap::new(), last, look_at: None, expires_at }
     }
 
+    /// How many are in it.
+    pub fn len(&self) -> usize {
+        self.watchers.len()
+    }
+
     /// Whether nobody is in it.
     pub fn is_empty(&self) -> bool {
         self.watchers.is_empty()

@@ -9,7 +9,7 @@ use crate::http::report::Seen;
 use crate::identity::visit::Visitor;
 use crate::presence::id::{SiteName, TabId, UserId};
 use crate::presence::member::Signal;
-use crate::presence::recorder::Recorder;
+use crate::presence::recorder::{Attention, Recorder};
 use crate::presence::time::Millis;
 use crate::protocol::call::Call;
 use js_sys::futures::{JsFuture, future_to_promise};
@@ -109,19 +109,17 @@ async fn send_in(hold: Millis, site: SiteName, env: Env) {
 
 /// Sends the batch, and takes it back where that fails.
 async fn send(site: &SiteName, env: &Env) -> bool {
-    let batch = RECORDERS.with_borrow_mut(|recorders| {
-        recorders.get_mut(site).map(|recorder| recorder.drain(clock::now())).unwrap_or_default()
-    });
-    if batch.is_empty() {
-        return true;
-    }
     let sent = clock::now();
-    let call = Call::Apply(batch);
-    let error = match calls::ask::<Option<Millis>>(env, calls::Object::Presence(site), &call, calls::PATIENCE).await {
-        Ok(next) => {
+    let drained = RECORDERS.with_borrow_mut(|recorders| {
+        let recorder = recorders.get_mut(site).filter(|recorder| recorder.is_waiting())?;
+        Some(Call::Apply(recorder.drain(sent), recorder.counted()))
+    });
+    let Some(call) = drained else { return true };
+    let error = match calls::ask::<Attention>(env, calls::Object::Presence(site), &call, calls::PATIENCE).await {
+        Ok(attention) => {
             RECORDERS.with_borrow_mut(|recorders| {
                 let recorder = recorders.get_mut(site).into_iter();
-                recorder.for_each(|recorder| recorder.heed_watchers(sent, clock::now(), next));
+                recorder.for_each(|recorder| recorder.heed(sent, clock::now(), attention));
             });
             answers::forget(site);
             return true;
@@ -129,10 +127,10 @@ async fn send(site: &SiteName, env: &Env) -> bool {
         Err(error) => error,
     };
     console_error!("a batch was not taken: {error}");
-    if let Call::Apply(batch) = call {
+    if let Call::Apply(batch, counted) = call {
         RECORDERS.with_borrow_mut(|recorders| {
             if let Some(recorder) = recorders.get_mut(site) {
-                recorder.put_back(sent, batch);
+                recorder.put_back(sent, batch, counted);
             }
         });
     }

@@ -13,6 +13,7 @@ use whos_online::presence::id::{GuestKey, PagePath};
 use whos_online::presence::member::{MemberKey, Place, Signal, State, Touch};
 use whos_online::presence::reports::{Report, Reports};
 use whos_online::presence::time::Millis;
+use whos_online::presence::totals::Counted;
 use whos_online::protocol::call::{Call, write};
 
 const PART: &str = "ingest of one object";
@@ -80,7 +81,7 @@ fn batch(number: usize, members: usize) -> Vec<u8> {
         let touch = Touch { key, was: None, profile: None, said: None, place, tab: None, state: State::Online };
         Report { age: Millis(0), signal: Signal::Touch(touch) }
     };
-    write(&Call::Apply(Reports::from((0..BATCH).map(report).collect::<Vec<_>>())))
+    write(&Call::Apply(Reports::from((0..BATCH).map(report).collect::<Vec<_>>()), Counted::default()))
 }
 
 fn post(body: &[u8]) -> Vec<u8> {

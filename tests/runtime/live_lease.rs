@@ -46,6 +46,23 @@ fn who_vanished_without_a_word_is_gone_after_a_minute() {
 }
 
 #[test]
+fn a_page_that_says_it_is_open_is_so_whatever_others_say_later() {
+    let (server, start) = with_a_clock();
+    let mut sally = Watcher::open(&server, &format!("?token={}&tab=own", token("sally")), &[]);
+    sally.until(|watcher| watcher.ids() == ["sally"]);
+    server.by("10.0.0.9").with("x-test-now", &(start + 300_000).to_string()).get("/_presence/healthz");
+    // Nothing of it has to be stored.
+    sally.say(&json!({"type": "touch", "tab": "own"}));
+    sally.socket.send("ping".into()).unwrap();
+    assert_eq!(sally.socket.read().unwrap(), "pong".into());
+    // Her last touch that was stored is older than the window by then.
+    let later = (start + 400_000).to_string();
+    server.by("10.0.0.1").with("x-test-now", &later).touch("{}");
+    let counts = at(&server, start + 400_000)["counts"].clone();
+    assert_eq!((&counts["users"], &counts["guests"]), (&json!(1), &json!(1)));
+}
+
+#[test]
 fn who_is_dead_while_the_server_was_is_gone_too() {
     let (server, start) = with_a_clock();
     let mut watcher = Watcher::open(&server, "", &[]);

@@ -16,6 +16,7 @@ mod live_crowd;
 mod live_lease;
 mod live_socket;
 mod logins;
+mod metrics;
 mod origin;
 mod reading;
 mod recording;

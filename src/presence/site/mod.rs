@@ -21,6 +21,7 @@ use crate::presence::ring::Slot;
 pub use crate::presence::roster::Order;
 use crate::presence::roster::{Roster, order};
 use crate::presence::time::{Seconds, Timestamp};
+use crate::presence::totals::Totals;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 pub use tally::Tally;
@@ -133,6 +134,8 @@ pub struct Site {
     now: Timestamp,
     version: u64,
     peak: Option<Peak>,
+    /// What was done; whoever holds the site counts along.
+    pub totals: Totals,
     departures: Vec<Departure>,
     views: Vec<Viewed>,
     hidden: HashMap<UserId, Timestamp>,
@@ -166,6 +169,7 @@ impl Site {
             now,
             version: 0,
             peak: None,
+            totals: Totals::default(),
             departures: Vec::new(),
             views: Vec::new(),
             hidden: HashMap::new(),

@@ -24,19 +24,25 @@ impl Site {
         rosters.filter_map(Roster::next_to_go).chain(leaver).min()
     }
 
-    /// Moves on to `now`, and now and then sees to which pages are still open: so often that none is taken for closed.
-    pub fn go_on(&mut self, now: Timestamp, open: impl FnOnce() -> Vec<Lease>) -> Outcome {
+    /// Moves on to `now`, and now and then sees to which pages are still open: so often that none is taken for closed. What
+    /// is to be stored is told with what comes of whatever is done next.
+    pub fn go_on(&mut self, now: Timestamp, open: impl FnOnce() -> Vec<Lease>) {
         let due = now < self.renewed || now.since(self.renewed) >= self.fresh_for();
-        if due { self.renew(now, &open()) } else { self.advance(now) }
+        if due { self.see_to(now, &open()) } else { self.move_to(now) }
     }
 
     /// Moves on to `now`, past which these pages are still open, each as of when that was last known: whoever they are
     /// of stays, and nobody comes back. What is known of a page of late is left as it is, or all of them would be stored
     /// anew each time.
     pub fn renew(&mut self, now: Timestamp, leases: &[Lease]) -> Outcome {
+        self.see_to(now, leases);
+        self.outcome()
+    }
+
+    fn see_to(&mut self, now: Timestamp, leases: &[Lease]) {
         self.renewed = now;
         if now < self.now {
-            return self.advance(now);
+            return self.move_to(now);
         }
         self.now = now;
         let stale = now.minus(self.fresh_for());
@@ -62,7 +68,6 @@ impl Site {
         if !self.changed.is_empty() {
             self.bump();
         }
-        self.outcome()
     }
 
     /// With this and as much again until it is looked next, half of the window is still left.

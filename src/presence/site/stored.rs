@@ -139,6 +139,7 @@ impl Site {
             written: self.now,
             rewound_from,
             peak: self.peak,
+            totals: self.totals,
             gone,
             members: members.map(|member| self.record(member, &mut places)).collect(),
             places: places.list,
@@ -189,8 +190,8 @@ impl Site {
     }
 
     fn replay(&mut self, batch: Batch) {
-        let Batch { version, written, peak, gone, places, members, .. } = batch;
-        self.peak = peak.or(self.peak);
+        let Batch { version, written, peak, totals, gone, places, members, .. } = batch;
+        (self.peak, self.totals) = (peak.or(self.peak), totals);
         for key in gone {
             self.note(key.borrow());
             let roster = self.roster_mut(key.kind());

@@ -1,0 +1,61 @@
+//! `npm run cost`: what presence costs a site, by the platform's list of prices.
+
+mod day;
+mod prices;
+
+use day::{Looking, Used, simulate};
+use prices::{AS_OF, Bill, of_free_plan};
+
+const SIZES: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
+
+fn main() {
+    println!("dollars per million page views by the list prices of {AS_OF}, beyond what a plan includes");
+    for (looking, title) in [
+        (Looking::Nobody, "nobody looks who is online"),
+        (Looking::Somebody, "somebody watches all day"),
+        (Looking::EveryPage, "every page has the widget, connected while it is open"),
+    ] {
+        println!("\n{title}");
+        println!(
+            "{:>12} {:>9} {:>9} {:>9} {:>22} {:>13} {:>9} {:>34}",
+            "pages a day",
+            "presence",
+            "requests",
+            "rows",
+            "active object seconds",
+            "all, $/day",
+            "presence",
+            "free plan, pages a day"
+        );
+        for views in SIZES {
+            let used = simulate(views, looking);
+            let bill = Bill::of(&used);
+            let (part, what) = of_free_plan(&used);
+            let per_million = 1e6 / used.views;
+            println!(
+                "{views:>12} {:>9.3} {:>9.4} {:>9.4} {:>22.5} {:>13.4} {:>8.0}% {:>34}",
+                bill.presence * per_million,
+                used.object_requests / used.views,
+                used.rows_written / used.views,
+                used.active_seconds / used.views,
+                bill.presence + bill.worker,
+                bill.presence / (bill.presence + bill.worker) * 100.0,
+                format!("{:.0} ({what})", used.views / part)
+            );
+        }
+    }
+    let each = upsert_per_hit();
+    println!("\na row for each hit: {:.3}", Bill::of(&each).presence * 1e6);
+}
+
+/// The same of a page view where an object writes a row for each.
+fn upsert_per_hit() -> Used {
+    Used {
+        views: 1.0,
+        worker_requests: 1.0,
+        object_requests: 1.0,
+        rows_written: 1.0,
+        active_seconds: 0.015,
+        ..Used::default()
+    }
+}
