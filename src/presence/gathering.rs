@@ -4,7 +4,7 @@
 //! a second of each other, and the object can store all of them at once. To wait costs time for which the object is
 //! billed, a third of a row, so it waits only where more than one came the last time.
 
-use super::recorder::QUIET_HOLD;
+use super::attention::QUIET_HOLD;
 use super::time::{Millis, Timestamp};
 
 /// How long the first batch of a moment waits for the others at the most.

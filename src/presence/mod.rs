@@ -4,6 +4,7 @@
 //! what must be stored goes out as bytes, and the next deadline is a return value. It must not know of HTTP.
 
 pub mod allowance;
+pub mod attention;
 mod compact;
 pub mod gathering;
 pub mod id;

@@ -2,6 +2,7 @@
 //!
 //! It decides what is sent at once, what later and what not at all. It does not send: it says when the batch is due.
 
+use super::attention::{Attention, QUIET_HOLD};
 use super::id::UserId;
 use super::member::{Kind, MemberKey, Signal, State, Touch};
 use super::reports::{Report, Reports};
@@ -9,7 +10,6 @@ use super::time::{Millis, Seconds, Timestamp};
 use super::totals::Counted;
 use super::watchers::PACE;
 use foldhash::fast::FixedState;
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
@@ -22,25 +22,6 @@ const LEAD: Millis = Millis(10);
 /// How long a batch of nothing but refreshes is held at the most. These are in no hurry: a member is online for
 /// `TOUCH_RESOLUTION` beyond the online window.
 pub const LAZY_HOLD: Millis = Millis(5000);
-
-/// How far apart the moments are at which isolates send what they hold while nobody looks: so late somebody may see it who
-/// then comes to look. All of them send at the same moments, so that what they send can be stored together. What sends a
-/// batch may work for 30 seconds after its request (the platform's limit), and may have to try again.
-pub const QUIET_HOLD: Millis = Millis(24_000);
-
-/// Who wants to know what is new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Attention {
-    /// Somebody watches, and is told next in that time.
-    Watched(Millis),
-    /// Nobody watches, but somebody has asked of late.
-    Asked,
-    /// Nobody does.
-    Nobody,
-}
-
-/// For how long after somebody has asked it is taken that others will.
-pub const OF_LATE: Seconds = Seconds(60);
 
 /// The most signals in a batch.
 pub const MAX_BATCH: usize = 1000;
@@ -205,8 +186,7 @@ impl Recorder {
             // Until it is known better: those who watch are told of this batch, and then wait for the next one.
             *at = now.plus(PACE);
         }
-        let reports = self.batch.drain(..).map(|(at, _, signal)| Report { age: now.since(at), signal });
-        Reports::from(reports.collect::<Vec<_>>())
+        self.batch.drain(..).map(|(at, _, signal)| Report { age: now.since(at), signal }).collect()
     }
 
     /// Takes back a batch that could not be sent, and what was counted, ahead of what has come since, as far as there is

@@ -28,8 +28,15 @@ pub struct Reports {
 
 impl From<Vec<Report>> for Reports {
     fn from(reports: Vec<Report>) -> Self {
+        reports.into_iter().collect()
+    }
+}
+
+impl FromIterator<Report> for Reports {
+    fn from_iter<I: IntoIterator<Item = Report>>(reports: I) -> Self {
+        let reports = reports.into_iter();
         let mut numbers: HashMap<Place, u32, FixedState> = HashMap::default();
-        let mut list = Vec::with_capacity(reports.len());
+        let mut list = Vec::with_capacity(reports.size_hint().0);
         for Report { age, signal } in reports {
             let next = numbers.len() as u32;
             list.push(Report { age, signal: signal.at(|place| Some(*numbers.entry(place).or_insert(next))) });

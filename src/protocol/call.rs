@@ -23,7 +23,7 @@ const VERSION: u8 = 5;
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
-    /// Apply these, durably, and add what was counted: an [`Attention`](crate::presence::recorder::Attention).
+    /// Apply these, durably, and add what was counted: an [`Attention`](crate::presence::attention::Attention).
     Apply(Reports, Counted),
     /// Answer this, as far as it is for whoever asks, for a site that is called so: an [`Answer`].
     Read(Query, Scope, SiteName),

@@ -15,10 +15,11 @@ use super::sockets::Sockets;
 use crate::config::Config;
 use crate::http::conditions::tag_of;
 use crate::identity::access::Scope;
+use crate::presence::attention::{Attention, OF_LATE};
 use crate::presence::gathering::Gathering;
 use crate::presence::id::UserId;
 use crate::presence::member::{Kind, MemberKey, Signal};
-use crate::presence::recorder::{Attention, OF_LATE, Recorder};
+use crate::presence::recorder::Recorder;
 use crate::presence::reports::{Report, Reports};
 use crate::presence::site::{Outcome, Site};
 use crate::presence::time::{Millis, Seconds, Timestamp};
@@ -325,7 +326,7 @@ impl Presence {
         }
         let reports = entry.signals.iter().map(|signal| Report { age: Millis(0), signal: signal.clone() });
         // Whoever is here already hears of it before, as what the newcomer is told is newer than that.
-        self.hear_batch(Reports::from(reports.collect::<Vec<_>>()), |_, _| {})?;
+        self.hear_batch(reports.collect(), |_, _| {})?;
         self.with_site(|_, _| Ok(()))?;
         let client = self.with_site(|presence, site| {
             site.watch();

@@ -3,10 +3,11 @@
 use fastrand::Rng;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use whos_online::presence::attention::Attention;
 use whos_online::presence::gathering::Gathering;
 use whos_online::presence::id::{GuestKey, PagePath, UserId};
 use whos_online::presence::member::{MemberKey, Place, Signal, State, Touch};
-use whos_online::presence::recorder::{Attention, Recorder};
+use whos_online::presence::recorder::Recorder;
 use whos_online::presence::site::Site;
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 use whos_online::presence::watchers::PACE;

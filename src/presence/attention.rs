@@ -1,0 +1,23 @@
+//! Who wants to know what is new: by that isolates go when they send it.
+
+use super::time::{Millis, Seconds};
+use serde::{Deserialize, Serialize};
+
+/// How far apart the moments are at which isolates send what they hold while nobody looks: so late somebody may see it who
+/// then comes to look. All of them send at the same moments, so that what they send can be stored together. What sends a
+/// batch may work for 30 seconds after its request (the platform's limit), and may have to try again.
+pub const QUIET_HOLD: Millis = Millis(24_000);
+
+/// Who wants to know what is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Attention {
+    /// Somebody watches, and is told next in that time.
+    Watched(Millis),
+    /// Nobody watches, but somebody has asked of late.
+    Asked,
+    /// Nobody does.
+    Nobody,
+}
+
+/// For how long after somebody has asked it is taken that others will.
+pub const OF_LATE: Seconds = Seconds(60);
