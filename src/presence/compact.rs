@@ -158,13 +158,18 @@ impl Member {
         self.place
     }
 
-    /// Notes where they are.
+    /// Notes where they are; a page that they have open stays where it was.
     pub fn settle(&mut self, place: Option<PlaceId>) {
         let tab = self.last_tab().filter(|_| self.place != place);
         self.place = place;
         if let Some(tab) = tab {
             self.put_tabs(vec![tab]);
         }
+    }
+
+    /// Notes where they have gone to with the one page that they have open, where they were last.
+    pub fn settle_along(&mut self, place: PlaceId) {
+        self.place = Some(place);
     }
 
     pub fn state(&self) -> State {
@@ -210,10 +215,15 @@ impl Member {
         self.last_tab().into_iter().chain(self.more.iter().flat_map(|more| more.tabs.iter().copied()))
     }
 
+    /// Whether this is the one page that they have open, and where they were last.
+    pub fn has_only(&self, tab: TabId) -> bool {
+        self.has(TAB) && self.tab == tab
+    }
+
     /// Notes a page that was touched, if that and no other is open and it is where they are. Where it is not so, says so:
     /// then all of them have to be looked at.
     pub fn note_only_tab(&mut self, tab: Tab) -> bool {
-        let only = if self.has(TAB) { self.tab == tab.id } else { self.tabs().next().is_none() };
+        let only = self.has_only(tab.id) || self.tabs().next().is_none();
         let age = span(tab.at, self.last_seen()).filter(|_| only && tab.place == self.place);
         if let Some(age) = age {
             self.hold_tab(tab, age);
@@ -333,7 +343,9 @@ mod tests {
         member.settle(there);
         assert!(member.more.is_some(), "the page is not where they are");
         member.put_tabs(vec![Tab { id: TabId(1), at: at(5000), place: there, state: State::Online }]);
-        assert!(member.more.is_none());
+        assert!(member.more.is_none() && member.has_only(TabId(1)) && !member.has_only(TabId(2)));
+        member.settle_along(here.unwrap());
+        assert!(member.more.is_none() && member.tabs().all(|tab| tab.place == here));
         assert!(member.mark_changed() && !member.mark_changed());
         assert!(member.unmark_changed() && !member.unmark_changed());
     }
@@ -350,6 +362,7 @@ mod tests {
     enum Step {
         See(i64),
         Settle(usize),
+        SettleAlong(usize),
         Look(bool),
         Leave(Option<i64>),
         Tabs(Vec<(u32, i64, usize, bool)>),
@@ -361,6 +374,7 @@ mod tests {
         prop_oneof![
             (0..9000i64).prop_map(Step::See),
             (0..3usize).prop_map(Step::Settle),
+            (1..3usize).prop_map(Step::SettleAlong),
             any::<bool>().prop_map(Step::Look),
             proptest::option::of(0..9000i64).prop_map(Step::Leave),
             proptest::collection::vec(tab, 0..3).prop_map(Step::Tabs),
@@ -376,16 +390,24 @@ mod tests {
             let key = if user { MemberKey::User(UserId::parse("sally").unwrap()) } else { MemberKey::Bot(GuestKey(9)) };
             let mut member = Member::new(key.clone(), 9, at(0));
             let (mut seen, mut place, mut looks, mut leaves) = (at(0), None, State::Online, None);
-            let (mut tabs, mut profile) = (Vec::new(), None);
+            let (mut tabs, mut profile) = (Vec::<Tab>::new(), None);
             for step in steps {
                 match step {
                     Step::See(time) => { seen = seen.max(at(time)); member.see(seen); }
                     Step::Settle(number) => { place = places()[number]; member.settle(place); }
+                    Step::SettleAlong(number) => {
+                        let [tab] = tabs.as_mut_slice() else { continue };
+                        if member.has_only(tab.id) {
+                            prop_assert_eq!(tab.place, place);
+                            (place, tab.place) = (places()[number], places()[number]);
+                            member.settle_along(place.unwrap());
+                        }
+                    }
                     Step::Look(away) => { looks = state(away); member.look(looks); }
                     Step::Leave(time) => { leaves = time.map(at); member.leave_at(leaves); }
                     Step::Tabs(told) => {
                         let tab = |(id, time, place, away)| Tab { id: TabId(id), at: at(time), place: places()[place], state: state(away) };
-                        tabs = told.into_iter().map(tab).collect::<Vec<_>>();
+                        tabs = told.into_iter().map(tab).collect();
                         member.put_tabs(tabs.clone());
                     }
                     Step::Show(hides) => {

@@ -94,6 +94,8 @@ impl Site {
         let hides = touch.profile.as_ref().is_some_and(|profile| profile.invisible);
         let member = self.roster(kind).get(slot)?;
         let (late, was_invisible) = (member.last_seen() > at, member.invisible());
+        // Most often they have one page open, and go on with it.
+        let goes_along = touch.place.is_some() && touch.tab.is_some_and(|id| member.has_only(id));
         if hides && !was_invisible {
             // To others they have gone.
             self.departures.extend(self.departure(member));
@@ -107,7 +109,8 @@ impl Site {
         if late {
             return None;
         }
-        let here = self.settle(kind, slot, touch.place);
+        let here =
+            if goes_along { self.settle_along(kind, slot, touch.place) } else { self.settle(kind, slot, touch.place) };
         let live_since = self.now.minus(self.window);
         self.roster_mut(kind).see(slot, at);
         let member = self.roster_mut(kind).get_mut(slot)?;
@@ -199,6 +202,23 @@ impl Site {
 
     /// Moves a member to where they are now, and says where that is.
     fn settle(&mut self, kind: Kind, slot: Slot, told: Option<PlaceId>) -> Option<PlaceId> {
+        let here = self.go_to(kind, slot, told)?;
+        self.roster_mut(kind).get_mut(slot)?.settle(Some(here));
+        Some(here)
+    }
+
+    /// The same where the one page that they have open goes along: it holds where it is, as they do.
+    fn settle_along(&mut self, kind: Kind, slot: Slot, told: Option<PlaceId>) -> Option<PlaceId> {
+        let before = self.roster(kind).get(slot)?.place();
+        let here = self.go_to(kind, slot, told)?;
+        self.places.hold_again(here);
+        before.into_iter().for_each(|id| self.places.release(id));
+        self.roster_mut(kind).get_mut(slot)?.settle_along(here);
+        Some(here)
+    }
+
+    /// Counts a member where they are now, holds that place in the stead of the one where they were, and says which it is.
+    fn go_to(&mut self, kind: Kind, slot: Slot, told: Option<PlaceId>) -> Option<PlaceId> {
         let member = self.roster(kind).get(slot)?;
         let (current, sort) = (member.place(), member.sort());
         let Some(told) = told.filter(|told| Some(*told) != current) else { return current };
@@ -214,7 +234,6 @@ impl Site {
             self.places.exit(id, sort);
             self.places.release(id);
         }
-        self.roster_mut(kind).get_mut(slot)?.settle(Some(next));
         Some(next)
     }
 
