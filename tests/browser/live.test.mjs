@@ -71,12 +71,15 @@ describe("live", () => {
     await first.goto(worker.url("/forum?as=sally&name=Sally"));
     await shows(first, ["1 online", "Sally", "Page /forum"]);
     const others = [await counted(context), await counted(context)];
-    for (const [index, { page }] of others.entries()) await page.goto(worker.url(`/page-${index}`));
-    const last = ["1 online", "Sally", "Page /page-1"];
-    for (const { page } of [{ page: first }, ...others]) await shows(page, last);
+    // A page hears of the others as soon as it listens: that it is shown itself says that it has been heard, too.
+    for (const [index, { page }] of others.entries()) {
+      await page.goto(worker.url(`/page-${index}`));
+      for (const shown of [first, page]) await shows(shown, ["1 online", "Sally", `Page /page-${index}`]);
+    }
+    await shows(others[0].page, ["1 online", "Sally", "Page /page-1"]);
     const connections = () => [own, ...others.map(({ open }) => open)].map((open) => open.size);
     assert.deepEqual(connections(), [1, 0, 0]);
-    assert.equal((await worker.json("/v1/online.json")).users[0].tabs, 3);
+    await eventually(async () => assert.equal((await worker.json("/v1/online.json")).users[0].tabs, 3));
 
     await first.close();
     await eventually(() => assert.equal(others[0].open.size + others[1].open.size, 1));
