@@ -153,7 +153,7 @@ fn whoever_is_known_by_another_key_stays_where_they_were() {
     for time in [9, 10] {
         let counts = kept.site.counts();
         assert_eq!((counts.guests, counts.bots), (1, 1));
-        assert_eq!(kept.site.pages(9)[0].total, 1);
+        assert_eq!(kept.site.pages(9)[0].total(), 1);
         kept.restart(at(time));
     }
     kept.advance(at(400));
@@ -240,10 +240,10 @@ fn a_title_told_by_the_page_outlives_a_request_that_knows_none() {
     let mut kept = Kept::new(at(0));
     kept.touch(at(0), Touch { place: Some(place("/a", Some("A"))), ..touch(guest(1)) });
     kept.touch(at(1), Touch { place: Some(place("/a", None)), ..touch(guest(1)) });
-    assert_eq!(kept.site.pages(1)[0].place.title, Some(Title::parse("A").unwrap()));
+    assert_eq!(kept.site.pages(1)[0].title(), Some("A"));
     kept.touch(at(2), Touch { place: Some(place("/b", None)), ..touch(guest(1)) });
     let pages = kept.site.pages(9);
-    assert_eq!((pages.len(), pages[0].place.title.clone()), (1, None));
+    assert_eq!((pages.len(), pages[0].title()), (1, None));
 }
 
 #[test]
@@ -572,7 +572,7 @@ proptest! {
             let counts = kept.site.counts();
             prop_assert_eq!(counts.total, expected[0].len() + expected[1].len());
             prop_assert_eq!(counts.bots, expected[2].len());
-            let on_pages: usize = kept.site.pages(usize::MAX).iter().map(|page| page.total).sum();
+            let on_pages: usize = kept.site.pages(usize::MAX).iter().map(|page| page.total()).sum();
             prop_assert!(on_pages <= counts.total);
             prop_assert_eq!(&kept.last_seen, &model.last_seen);
         }

@@ -9,6 +9,7 @@ mod compact;
 pub mod gathering;
 pub mod id;
 pub mod member;
+pub mod pages;
 mod places;
 pub mod pulse;
 pub mod record;

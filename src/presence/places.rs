@@ -1,10 +1,12 @@
 //! The places where members are, each kept once however many are there.
 
 use super::compact::Sort;
+use super::id::Title;
 use super::member::Place;
+use super::pages::Page;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 
@@ -62,15 +64,6 @@ struct Kept {
     held: u32,
     /// Who is here now.
     here: Numbers,
-}
-
-/// How many people are on a page.
-#[derive(Debug, PartialEq, Eq)]
-pub struct PageCount<'a> {
-    /// The page, with the title that most of them see.
-    pub place: &'a Place,
-    /// Users and guests there.
-    pub total: usize,
 }
 
 #[derive(Debug, Default)]
@@ -180,29 +173,13 @@ impl Places {
         all
     }
 
-    /// Pages with people on them, most first, then by path. Costs as much as there are places.
-    pub fn pages(&self, limit: usize) -> Vec<PageCount<'_>> {
-        let mut by_path: BTreeMap<&str, (usize, PageCount<'_>)> = BTreeMap::new();
-        for kept in self.kept.iter().flatten() {
-            let here = kept.here.people();
-            if here == 0 {
-                continue;
-            }
-            by_path
-                .entry(kept.place.path.as_str())
-                .and_modify(|(most, page)| {
-                    page.total += here;
-                    let titled = (kept.place.title.is_some(), here) > (page.place.title.is_some(), *most);
-                    if titled {
-                        (*most, page.place) = (here, &kept.place);
-                    }
-                })
-                .or_insert((here, PageCount { place: &kept.place, total: here }));
-        }
-        let mut pages: Vec<_> = by_path.into_values().map(|(_, page)| page).collect();
-        pages.sort_by_key(|page| std::cmp::Reverse(page.total));
-        pages.truncate(limit);
-        pages
+    /// Who is where; a page is told once for each title. Costs as much as there are places.
+    pub fn pages(&self) -> impl Iterator<Item = Page<'_>> {
+        let peopled = self.kept.iter().flatten().filter(|kept| kept.here.people() > 0);
+        peopled.map(|Kept { place, here, .. }| {
+            let title = place.title.as_ref().map(Title::as_str);
+            Page { path: place.path.as_str(), titles: vec![(title, here.people())] }
+        })
     }
 
     fn index_as(&mut self, id: PlaceId, hash: u64) {
@@ -265,23 +242,5 @@ mod tests {
         assert!(places.have_topics());
         places.release(bob);
         assert!(!places.have_topics());
-    }
-
-    #[test]
-    fn pages_merge_titles_and_count_most_first() {
-        let mut places = Places::default();
-        for (path, title, here) in
-            [("/a", None, 3), ("/a", Some("A"), 1), ("/b", Some("B"), 2), ("/b", Some("New B"), 3), ("/c", None, 1)]
-        {
-            let id = places.hold(place(path, title));
-            (0..here).for_each(|_| places.enter(id, Sort::Guest));
-            places.enter(id, Sort::Bot);
-        }
-        let pages = places.pages(2);
-        let told: Vec<_> = pages
-            .iter()
-            .map(|page| (page.place.path.as_str(), page.place.title.as_ref().map(Title::as_str), page.total))
-            .collect();
-        assert_eq!(told, [("/b", Some("New B"), 5), ("/a", Some("A"), 4)]);
     }
 }

@@ -18,15 +18,15 @@ use crate::presence::totals::Counted;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
     /// Apply these, durably, and add what was counted: an [`Attention`](crate::presence::attention::Attention).
     Apply(Reports, Counted),
-    /// Answer this, as far as it is for whoever asks, for a site that is called so: an [`Answer`].
-    Read(Query, Scope, SiteName),
+    /// Tell what is known of the answer to this, as far as it is for whoever asks: a [`Part`](super::part::Part).
+    Read(Query, Scope),
     /// What was done for this site, and who is there, as Prometheus wants it: text.
     Metrics(SiteName),
     /// The secret that is kept for this site; one is made if there is none.
@@ -86,19 +86,6 @@ pub struct Refusal {
     pub code: u16,
     /// In words.
     pub why: String,
-}
-
-/// The answer to [`Call::Read`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    /// What changes whenever the body says something else.
-    pub tag: String,
-    /// How many users and guests are online.
-    pub total: usize,
-    /// Whether somebody was left out who is shown to those who may see the invisible.
-    pub hidden: bool,
-    /// JSON.
-    pub body: Vec<u8>,
 }
 
 /// A call to one of the objects that keep a site's logins.
@@ -235,12 +222,13 @@ pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::part::Part;
     use proptest::prelude::*;
 
     #[test]
     fn what_was_written_is_read_back() {
         let scope = Scope { locations: true, last_seen: false, invisible: false };
-        let call = Call::Read(Query::Counts, scope, SiteName::parse("example.com").unwrap());
+        let call = Call::Read(Query::Counts, scope);
         assert_eq!(read::<Call>(&write(&call)).unwrap(), call);
         assert!(read::<Call>(&[]).is_err());
         assert!(read::<Call>(&[VERSION + 1, 0]).is_err());
@@ -250,7 +238,7 @@ mod tests {
         #[test]
         fn random_bytes_are_refused_or_read_but_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             bytes.insert(0, VERSION);
-            let _ = (read::<Call>(&bytes), read::<Answer>(&bytes));
+            let _ = (read::<Call>(&bytes), read::<Part>(&bytes));
             let _ = (read::<LoginCall>(&bytes), read::<AccountCall>(&bytes), read::<Session>(&bytes), read::<Verified>(&bytes));
         }
     }

@@ -1,6 +1,6 @@
 //! Arrivals as a feed (Atom, RFC 4287).
 
-use super::name;
+use super::part::name;
 use crate::identity::access::Scope;
 use crate::presence::member::{Departure, KeyRef, Kind};
 use crate::presence::site::{Filter, Site};
@@ -11,31 +11,38 @@ use std::fmt::Write;
 /// How many arrivals a feed holds.
 pub const ENTRIES: usize = 50;
 
-/// Writes the users who came last, each with their latest visit, newest first: one line each, until it is made a feed.
-pub fn answer(limit: usize, scope: Scope, site: &Site, departures: Vec<Departure>) -> Vec<u8> {
-    let mut visits: BTreeMap<String, (Timestamp, Option<String>)> = BTreeMap::new();
+/// A user, when their latest visit began, and what they are called.
+pub type Arrival = (String, (Timestamp, Option<String>));
+
+/// The users who came last, each with their latest visit, newest first.
+pub fn arrivals(limit: usize, scope: Scope, site: &Site, departures: Vec<Departure>) -> Vec<Arrival> {
     // When somebody came who has gone tells when they were last here, too.
-    for departure in departures.into_iter().filter(|_| scope.last_seen) {
+    let gone = departures.into_iter().filter(|_| scope.last_seen).map(|departure| {
         let called = name(&departure.profile).map(str::to_owned);
-        visits.insert(departure.user.into(), (departure.since, called));
-    }
+        (departure.user.into(), (departure.since, called))
+    });
     let filter = Filter { invisible: scope.invisible, ..Filter::default() };
     // Whoever came last is not whoever was seen last, so all who are here are looked through.
-    for view in site.list(Kind::User, &filter, None, usize::MAX).0 {
-        if let KeyRef::User(user) = view.key {
-            let called = view.profile.and_then(name).map(str::to_owned);
-            visits.insert(user.as_str().to_owned(), (view.since, called));
-        }
-    }
+    let (here, _) = site.list(Kind::User, &filter, None, usize::MAX);
+    let here = here.into_iter().filter_map(|view| {
+        let KeyRef::User(user) = view.key else { return None };
+        Some((user.as_str().to_owned(), (view.since, view.profile.and_then(name).map(str::to_owned))))
+    });
+    latest(gone.chain(here), limit)
+}
+
+/// The latest of these visits, the last that is told of each user. It is written as JSON until it is made a feed.
+pub fn latest(visits: impl IntoIterator<Item = Arrival>, limit: usize) -> Vec<Arrival> {
+    let visits: BTreeMap<_, _> = visits.into_iter().collect();
     let mut visits: Vec<_> = visits.into_iter().collect();
     visits.sort_by(|(one, (earlier, _)), (other, (later, _))| (later, one).cmp(&(earlier, other)));
     visits.truncate(limit);
-    serde_json::to_vec(&visits).unwrap_or_default()
+    visits
 }
 
-/// Makes a feed of what [`answer`] wrote. `site` is its name, `address` where it is to be found.
+/// Makes a feed of the [`latest`] visits, as they were written. `site` is its name, `address` where it is to be found.
 pub fn atom(answer: &[u8], site: &str, address: &str, feed: &str, as_of: Timestamp) -> Vec<u8> {
-    let visits: Vec<(String, (Timestamp, Option<String>))> = serde_json::from_slice(answer).unwrap_or_default();
+    let visits: Vec<Arrival> = serde_json::from_slice(answer).unwrap_or_default();
     let updated = visits.first().map_or(as_of, |(_, (since, _))| *since).to_rfc3339();
     let (title, address, feed) = (escaped(site), escaped(address), escaped(feed));
     let mut xml = format!(

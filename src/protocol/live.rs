@@ -1,6 +1,7 @@
 //! What those who watch are told: everything at first, then what has changed.
 
-use super::{Member, member};
+use super::Member;
+use super::part::shown;
 use crate::identity::access::{Scope, Subject};
 use crate::presence::id::{PagePath, Topic};
 use crate::presence::member::Kind;
@@ -73,7 +74,7 @@ impl View {
         let (site, filter) = (tally.site, self.filter());
         let users = self.watch.names.then(|| {
             let (views, _) = site.list(Kind::User, &filter, None, self.watch.limit);
-            views.iter().map(|view| member(view, self.scope)).collect()
+            views.iter().map(|view| shown(view, self.scope).into()).collect()
         });
         write(&Message::State { version: site.version(), counts: tally.counts(&filter), users })
     }
@@ -90,7 +91,7 @@ impl View {
             return None;
         }
         let members = |views: Vec<site::View<'a>>| -> Vec<Member<'a>> {
-            views.iter().filter(|_| self.watch.names).map(|view| member(view, self.scope)).collect()
+            views.iter().filter(|_| self.watch.names).map(|view| shown(view, self.scope).into()).collect()
         };
         let (joins, updates) = (members(changes.joins), members(changes.updates));
         let leaves = changes.leaves.iter().filter(|_| self.watch.names).map(|user| user.as_str()).collect();

@@ -5,7 +5,7 @@ use super::clock;
 use crate::identity::access::Scope;
 use crate::presence::id::SiteName;
 use crate::presence::time::{Millis, Timestamp};
-use crate::protocol::call::Answer;
+use crate::protocol::answer::Answer;
 use crate::protocol::query::Query;
 use std::cell::RefCell;
 use std::collections::HashMap;

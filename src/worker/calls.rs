@@ -51,8 +51,9 @@ where
     call::read(&bytes).map_err(|error| Error::RustError(error.to_string()))
 }
 
-/// The same for all calls: what is not generic is compiled once, which saves a tenth of the wasm.
-async fn ask_in_bytes(env: &Env, object: Object<'_>, call: Vec<u8>, patience: Duration) -> Result<Vec<u8>> {
+/// The same in bytes, from which an answer may borrow. What is not generic is compiled once, which saves a tenth of the
+/// wasm.
+pub async fn ask_in_bytes(env: &Env, object: Object<'_>, call: Vec<u8>, patience: Duration) -> Result<Vec<u8>> {
     // On the heap, as it would else be part of whatever waits for it.
     let answer = Box::pin(send(env, object, call));
     match select(answer, pin!(Delay::from(patience))).await {

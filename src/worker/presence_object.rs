@@ -13,8 +13,6 @@ use super::presence_room::Room;
 use super::presence_rows::TABLES;
 use super::sockets::Sockets;
 use crate::config::Config;
-use crate::http::conditions::tag_of;
-use crate::identity::access::Scope;
 use crate::presence::attention::{Attention, OF_LATE};
 use crate::presence::gathering::Gathering;
 use crate::presence::id::UserId;
@@ -24,9 +22,8 @@ use crate::presence::reports::{Report, Reports};
 use crate::presence::site::{Outcome, Site};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::presence::totals::Counted;
-use crate::protocol::call::{Answer, Call, Entry, read_text, write};
-use crate::protocol::query::Query;
-use crate::protocol::{About, answer, metrics};
+use crate::protocol::call::{Call, Entry, read_text, write};
+use crate::protocol::{metrics, part};
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use std::cell::{Cell, RefCell};
@@ -129,9 +126,9 @@ impl DurableObject for PresenceObject {
                 presence.store.see_to_sweeping().await;
                 write(&presence.attention())
             }
-            Call::Read(query, scope, name) => {
+            Call::Read(query, scope) => {
                 presence.asked.set(Some(clock::now()));
-                write(&presence.answer(&query, scope, &About::of(&name, presence.config()?))?)
+                presence.with_site(|presence, site| Ok(part::tell(&query, scope, site, presence)))?
             }
             Call::Metrics(name) => write(
                 &presence.with_site(|presence, site| Ok(metrics::text(&name, site, presence.room.borrow().len())))?,
@@ -308,16 +305,6 @@ impl Presence {
         // Nobody had to be asked to take them.
         site.totals.add(Counted { answered_in: None, ..recorder.counted() }, reports.list.len());
         self.keep(site.apply(now, reports))
-    }
-
-    fn answer(&self, query: &Query, scope: Scope, about: &About<'_>) -> Result<Answer> {
-        let config = self.config()?;
-        self.with_site(|presence, site| {
-            let body = answer(query, scope, site, about, presence);
-            let hidden = !scope.invisible && site.invisible() > 0;
-            let tag = tag(query, scope, site, config, &body);
-            Ok(Answer { tag, total: site.counts().total, hidden, body })
-        })
     }
 
     fn enter(&self, entry: Entry) -> Result<Response> {
@@ -511,19 +498,5 @@ fn signed_in<P>(signal: &Signal<P>) -> Option<&MemberKey> {
             touch.was.as_ref().filter(|was| was.kind() != Kind::User)
         }
         Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut(_) => None,
-    }
-}
-
-/// What changes whenever an answer says something else: times of answering do not count, settings do.
-fn tag(query: &Query, scope: Scope, site: &Site, config: &Config, body: &[u8]) -> String {
-    let timeout = config.online_timeout.0;
-    let told = format!("{timeout:x}-{}{}", u8::from(scope.locations), u8::from(scope.invisible));
-    match query {
-        Query::Online { .. } => format!("{:x}-{told}", site.version()),
-        Query::Counts => {
-            let counts = site.counts();
-            format!("{:x}-{:x}-{:x}-{told}", counts.users, counts.guests, counts.bots)
-        }
-        Query::User(_) | Query::Users(_) | Query::Pages(_) | Query::Viewers(..) | Query::Arrivals(_) => tag_of(body),
     }
 }

@@ -11,9 +11,12 @@ use crate::http::reply::Reply;
 use crate::http::route::Form;
 use crate::identity::access::{Scope, Standing};
 use crate::presence::id::SiteName;
-use crate::protocol::call::{Answer, Call};
+use crate::protocol::answer::{About, Answer, answer};
+use crate::protocol::call::{self, Call};
+use crate::protocol::part::Part;
 use crate::protocol::query::Query;
 use crate::protocol::{badge, feed};
+use std::fmt::Display;
 use std::rc::Rc;
 use worker::{Context, Env, console_error};
 
@@ -29,14 +32,14 @@ pub async fn read(
     let site = asked.site(config)?;
     let (scope, personal) = scope(&query, &site, asked, config, env).await?;
     recording::send_news(&site, env, ctx).await;
-    let mut answer = look_up((site.clone(), query.clone(), scope), env).await?;
+    let mut answer = look_up((site.clone(), query.clone(), scope), config, env).await?;
     let mut personal = personal;
     // Only where somebody was left out it matters whether whoever asks may see them.
     if answer.hidden && !personal && asked.asker(site.clone(), config).has_credentials() {
         let sees = who::standing_if_known(asked, &site, config, env).await.sees_invisible();
         if sees {
             personal = true;
-            answer = look_up((site.clone(), query, Scope { invisible: true, ..scope }), env).await?;
+            answer = look_up((site.clone(), query, Scope { invisible: true, ..scope }), config, env).await?;
         }
     }
     let (content_type, body) = match form {
@@ -85,17 +88,20 @@ async fn scope(
     Ok((allowed.map_err(|denied| who::refusal(denied, asked, config))?, personal))
 }
 
-async fn look_up(question: Question, env: &Env) -> Result<Rc<Answer>, Problem> {
+async fn look_up(question: Question, config: &Config, env: &Env) -> Result<Rc<Answer>, Problem> {
     if let Some(answer) = answers::fresh(&question) {
         return Ok(answer);
     }
     let (site, query, scope) = &question;
-    let (asked, call) = (clock::now(), Call::Read(query.clone(), *scope, site.clone()));
-    let answer = calls::ask(env, calls::Object::Presence(site), &call, calls::PATIENCE).await.map_err(|error| {
+    let (asked, call) = (clock::now(), Call::Read(query.clone(), *scope));
+    let told = calls::ask_in_bytes(env, calls::Object::Presence(site), call::write(&call), calls::PATIENCE).await;
+    let unavailable = |error: &dyn Display| {
         console_error!("no answer: {error}");
         Problem::Unavailable
-    })?;
-    let answer = Rc::new(answer);
+    };
+    let told = told.map_err(|error| unavailable(&error))?;
+    let part = call::read::<Part>(&told).map_err(|error| unavailable(&error))?;
+    let answer = Rc::new(answer(query, *scope, &About::of(site, config), vec![part], false));
     answers::remember(question, asked, &answer);
     Ok(answer)
 }

@@ -15,15 +15,17 @@ mod topics;
 use crate::presence::compact::Member;
 use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile, State, Viewed};
-use crate::presence::places::{Numbers, PageCount, Places};
+use crate::presence::pages::{Page, fullest};
+use crate::presence::places::{Numbers, Places};
 use crate::presence::record::Peak;
 use crate::presence::ring::Slot;
 pub use crate::presence::roster::Order;
-use crate::presence::roster::{Roster, order};
+use crate::presence::roster::{Roster, digest, order};
 use crate::presence::time::{Seconds, Timestamp};
 use crate::presence::totals::Totals;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
+use std::iter::Sum;
 pub use tally::Tally;
 
 /// How long a visitor whose last page was closed is kept, as they may be opening the next one: a page that is
@@ -55,6 +57,17 @@ pub struct Counts {
     pub guests: usize,
     /// Crawlers; in no total.
     pub bots: usize,
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |sum, counts| Self {
+            total: sum.total + counts.total,
+            users: sum.users + counts.users,
+            guests: sum.guests + counts.guests,
+            bots: sum.bots + counts.bots,
+        })
+    }
 }
 
 /// A row to be stored: `data` in place of whatever the slot held.
@@ -96,6 +109,13 @@ pub struct View<'a> {
     pub place: Option<&'a Place>,
     /// How many pages they have open, as far as these report themselves; at least 1.
     pub tabs: usize,
+}
+
+impl View<'_> {
+    /// Their place in the newest-first order.
+    pub fn order(&self) -> Order {
+        (self.last_seen, digest(self.key))
+    }
 }
 
 /// Which members to list.
@@ -248,8 +268,8 @@ impl Site {
     }
 
     /// Pages with users or guests on them, most first.
-    pub fn pages(&self, limit: usize) -> Vec<PageCount<'_>> {
-        self.places.pages(limit)
+    pub fn pages(&self, limit: usize) -> Vec<Page<'_>> {
+        fullest(self.places.pages(), limit)
     }
 
     fn visible(&self, member: &Member, filter: &Filter<'_>) -> bool {
