@@ -224,6 +224,8 @@ impl Presence {
         let signals = reports.list.len();
         self.with_held(|presence, held| {
             presence.advance(&mut held.site);
+            // What a guest's pages have said goes over to the user that they are now, or they would be a guest again by it.
+            presence.hear_taken(&mut held.site);
             held.site.hear(clock::now(), reports);
             then(held, signals);
             Ok(())
@@ -296,15 +298,15 @@ impl Presence {
         }
     }
 
-    /// Applies what was taken, if there is any news in it.
-    fn apply_taken(&self, site: &mut Site) -> Result<()> {
+    /// Has the site hear what was taken, if there is any news in it.
+    fn hear_taken(&self, site: &mut Site) {
         let now = clock::now();
         let mut recorder = self.recorder.borrow_mut();
-        let Some(recorder) = recorder.as_mut().filter(|recorder| recorder.has_news()) else { return Ok(()) };
+        let Some(recorder) = recorder.as_mut().filter(|recorder| recorder.has_news()) else { return };
         let reports = recorder.drain(now);
         // Nobody had to be asked to take them.
         site.totals.add(Counted { answered_in: None, ..recorder.counted() }, reports.list.len());
-        self.keep(site.apply(now, reports))
+        site.hear(now, reports);
     }
 
     fn enter(&self, entry: Entry) -> Result<Response> {
@@ -329,6 +331,7 @@ impl Presence {
             // What the last row cost is told by the next one.
             site.totals.rows += presence.store.take_written();
             presence.advance(site);
+            presence.hear_taken(site);
             presence.keep(site.outcome())?;
             let now = clock::now();
             presence.room.borrow_mut().dismiss_expired(now);
@@ -337,7 +340,6 @@ impl Presence {
                 presence.heed_leaves(&silent);
                 presence.keep(site.apply(now, silent))?;
             }
-            presence.apply_taken(site)?;
             #[cfg(feature = "test-hooks")]
             super::hooks::maybe_panic("panic-object-at-work");
             let done = work(presence, site)?;

@@ -308,6 +308,27 @@ fn who_hides_stays_hidden_whatever_another_page_of_theirs_says() {
 }
 
 #[test]
+fn who_signs_in_leaves_no_guest_behind_whatever_their_pages_have_just_said() {
+    let origin = Origin::with_headers(|_| "X-Presence-User: sally\r\n".into());
+    let server = club(Setup::new().before(&origin)).start();
+    for round in 0..5 {
+        let address = format!("10.0.0.{round}");
+        let mut guest = Watcher::open(&server, "?tab=first", &[("cf-connecting-ip", &address)]);
+        guest.until(|watcher| watcher.counts["guests"] == 1);
+        // The second of these waits until those who watch are told of it.
+        for tab in ["first", "second"] {
+            guest.say(&json!({"type": "touch", "tab": tab, "path": format!("/{tab}/{round}")}));
+        }
+        server.by(&address).document().get("/login");
+        // Whoever reads has what the isolate holds sent before.
+        assert_eq!(server.ids(ONLINE), ["sally"]);
+        assert_eq!(guest.closed(), (4401, "signed in".into()));
+        let counts = |server: &Server| server.json("/_presence/v1/online.json?limit=0")["counts"].clone();
+        throughout(Duration::from_millis(600), || assert_eq!(counts(&server)["guests"], 0));
+    }
+}
+
+#[test]
 fn who_was_cut_off_goes_on_where_they_were() {
     let server = setup().start();
     for user in ["sally", "bob"] {
