@@ -140,6 +140,15 @@ impl<P> Touch<P> {
 }
 
 impl<P> Signal<P> {
+    /// Of whom it is.
+    pub fn key(&self) -> KeyRef<'_> {
+        match self {
+            Self::Touch(touch) => touch.key.borrow(),
+            Self::Leave { key, .. } => key.borrow(),
+            Self::SignOut(user) => MemberKey::User(user),
+        }
+    }
+
     /// The same with the place told otherwise.
     pub fn at<Q>(self, tell: impl FnOnce(P) -> Option<Q>) -> Signal<Q> {
         match self {

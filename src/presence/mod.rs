@@ -17,6 +17,7 @@ pub mod recorder;
 pub mod reports;
 pub mod ring;
 mod roster;
+pub mod shards;
 pub mod site;
 pub mod time;
 pub mod totals;

@@ -49,15 +49,6 @@ pub struct Answer {
 }
 
 #[derive(Serialize)]
-struct Body<T> {
-    #[serde(flatten)]
-    told: T,
-    /// Whether what some object knows is missing.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    partial: bool,
-}
-
-#[derive(Serialize)]
 struct Online<'a> {
     site: &'a str,
     topic: Option<&'a str>,
@@ -68,6 +59,9 @@ struct Online<'a> {
     peak: PeakBody,
     users: Vec<Member<'a>>,
     next_cursor: Option<String>,
+    /// Whether what some object knows is missing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 #[derive(Serialize)]
@@ -98,11 +92,15 @@ struct User<'a> {
 #[derive(Serialize)]
 struct Users<'a> {
     users: Vec<User<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 #[derive(Serialize)]
 struct Pages<'a> {
     pages: Vec<PageBody<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 #[derive(Serialize)]
@@ -119,6 +117,8 @@ struct CountBody {
     as_of: String,
     /// How often a page has to touch at the least.
     online_timeout: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 /// Puts together what objects know of the answer to a question, as far as it is for whoever asks. `partial` is whether
@@ -143,40 +143,42 @@ pub fn answer(query: &Query, scope: Scope, about: &About<'_>, parts: Vec<Part<'_
                 peak: PeakBody { total: peak.map_or(0, |peak| peak.total), at: peak.map(|peak| peak.at.to_rfc3339()) },
                 users: members.into_iter().map(Member::from).collect(),
                 next_cursor: next.map(write_cursor),
+                partial,
             };
-            (Some(changed_with(&versions)), write(online, partial))
+            (Some(changed_with(&versions)), write(&online))
         }
         Query::Counts => {
             let counts =
                 told.filter_map(|told| if let Told::Counts(counts) = told { Some(counts) } else { None }).sum();
             let Counts { users, guests, bots, .. } = counts;
-            let body = CountBody { counts, as_of: as_of.to_rfc3339(), online_timeout: about.online_timeout.0 };
-            (Some(format!("{users:x}-{guests:x}-{bots:x}")), write(body, partial))
+            let (as_of, online_timeout) = (as_of.to_rfc3339(), about.online_timeout.0);
+            let body = CountBody { counts, as_of, online_timeout, partial };
+            (Some(format!("{users:x}-{guests:x}-{bots:x}")), write(&body))
         }
         Query::User(id) => {
             let unknown = || Known { id: id.as_str(), ..Known::default() };
             let known = users(told).remove(id.as_str()).unwrap_or_else(unknown);
-            (None, write(User::from(known), partial))
+            (None, write(&User::from(known)))
         }
         Query::Users(ids) => {
             let known = users(told);
             let users = ids.iter().filter_map(|id| known.get(id.as_str()).cloned()).map(User::from).collect();
-            (None, write(Users { users }, partial))
+            (None, write(&Users { users, partial }))
         }
         Query::Pages(limit) => {
             let pages = told.flat_map(|told| if let Told::Pages(pages) = told { pages } else { Vec::new() });
             let pages = fullest(pages, *limit);
             let pages = pages.iter().map(|page| PageBody { path: page.path, title: page.title(), total: page.total() });
-            (None, write(Pages { pages: pages.collect() }, partial))
+            (None, write(&Pages { pages: pages.collect(), partial }))
         }
         Query::Viewers(topic, limit) => {
             let told = told.filter_map(|told| if let Told::Viewers(viewers) = told { Some(viewers) } else { None });
-            (None, write(Viewers::together(told, *limit).body(topic, as_of), partial))
+            (None, write(&Viewers::together(told, *limit).body(topic, as_of, partial)))
         }
         Query::Arrivals(limit) => {
             let told = told.flat_map(|told| if let Told::Arrivals(arrivals) = told { arrivals } else { Vec::new() });
             // It becomes a feed, which has no room for more.
-            (None, serde_json::to_vec(&feed::latest(told, *limit)).unwrap_or_default())
+            (None, write(&feed::latest(told, *limit)))
         }
     };
     let changes = changes.unwrap_or_else(|| tag_of(&body));
@@ -252,9 +254,9 @@ fn changed_with(versions: &[u64]) -> String {
     }
 }
 
-fn write<T: Serialize>(told: T, partial: bool) -> Vec<u8> {
+fn write(body: &impl Serialize) -> Vec<u8> {
     // Writing to memory has no way to fail.
-    serde_json::to_vec(&Body { told, partial }).unwrap_or_default()
+    serde_json::to_vec(body).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -44,6 +44,8 @@ pub struct Body<'a> {
     as_of: String,
     counts: Counts,
     viewers: Vec<ViewerBody<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 #[derive(Serialize)]
@@ -113,8 +115,8 @@ impl<'a> Viewers<'a> {
         self.latest.truncate(limit);
     }
 
-    /// The JSON.
-    pub fn body(self, topic: &'a Topic, as_of: Timestamp) -> Body<'a> {
+    /// The JSON; `partial` is whether what some object knows is missing.
+    pub fn body(self, topic: &'a Topic, as_of: Timestamp, partial: bool) -> Body<'a> {
         let Self { guests, users, latest } = self;
         let viewer = |Viewer { id, name, avatar, at }| ViewerBody { id, name, avatar, last_seen: at.to_rfc3339() };
         Body {
@@ -122,6 +124,7 @@ impl<'a> Viewers<'a> {
             as_of: as_of.to_rfc3339(),
             counts: Counts { total: users + guests, users, guests },
             viewers: latest.into_iter().map(viewer).collect(),
+            partial,
         }
     }
 }

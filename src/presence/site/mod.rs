@@ -6,6 +6,7 @@
 pub mod changes;
 pub mod erasing;
 mod hiding;
+mod moving;
 mod passing;
 mod signals;
 mod stored;

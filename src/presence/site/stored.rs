@@ -3,7 +3,7 @@
 use super::changes::RECALL;
 use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site, Write};
 use crate::presence::compact::{Member, Tab};
-use crate::presence::member::{KeyRef, Kind, Place, Profile};
+use crate::presence::member::{KeyRef, Kind, MemberKey, Place, Profile};
 use crate::presence::places::{PlaceId, Places};
 use crate::presence::record::{self, Batch, Record, TabRecord};
 use crate::presence::ring::Slot;
@@ -132,19 +132,8 @@ impl Site {
 
     fn write_row(&mut self, changed: &[(Kind, Slot)]) -> Write {
         let (rewound_from, gone) = (self.rewound_from.take(), std::mem::take(&mut self.gone));
-        let mut places = StoredPlaces::of(&self.places);
         let members = changed.iter().filter_map(|(kind, slot)| self.roster(*kind).get(*slot));
-        let batch = Batch {
-            version: self.version,
-            written: self.now,
-            rewound_from,
-            peak: self.peak,
-            totals: self.totals,
-            gone,
-            members: members.map(|member| self.record(member, &mut places)).collect(),
-            places: places.list,
-        };
-        let data = record::encode(&batch);
+        let data = self.batch_of(rewound_from, gone, members);
         // A row that nobody needs any more is written over; the oldest comes first.
         let slot = match self.rows.front() {
             Some(&(slot, until)) if until < self.now => {
@@ -155,6 +144,27 @@ impl Site {
         };
         self.keep_row(slot);
         Write { slot, data }
+    }
+
+    /// What is to be said of some members.
+    pub(super) fn batch_of<'a>(
+        &self,
+        rewound_from: Option<Timestamp>,
+        gone: Vec<MemberKey>,
+        members: impl Iterator<Item = &'a Member>,
+    ) -> Vec<u8> {
+        let mut places = StoredPlaces::of(&self.places);
+        let members = members.map(|member| self.record(member, &mut places)).collect();
+        record::encode(&Batch {
+            version: self.version,
+            written: self.now,
+            rewound_from,
+            peak: self.peak,
+            totals: self.totals,
+            gone,
+            members,
+            places: places.list,
+        })
     }
 
     /// Until when a row of now is needed: the second that a touch falls into counts whole, and who was online at any
@@ -218,7 +228,7 @@ impl Site {
     }
 
     /// The member that a record tells of.
-    fn member(&self, record: Record, written: Timestamp, places: &[PlaceId]) -> Member {
+    pub(super) fn member(&self, record: Record, written: Timestamp, places: &[PlaceId]) -> Member {
         let Record { key, last_seen, visit, profile, place, state, tabs, leaves_in } = record;
         let at = |before: Millis| written.minus(before).min(self.now);
         let held = |number: Option<u32>| places.get(number? as usize).copied();

@@ -1,0 +1,102 @@
+//! Members on their way from one of a site's objects to another: a guest signs in who is kept elsewhere as a user, or
+//! there are more objects than before, or fewer.
+//!
+//! Whoever moves is packed as in a row, taken in there, and let go of here when that is done: at no time are they nowhere.
+
+use super::{Leaving, MAX_TABS, Site};
+use crate::presence::compact::Member;
+use crate::presence::id::Invalid;
+use crate::presence::member::{Kind, MemberKey};
+use crate::presence::record::{self, Batch};
+use crate::presence::shards::Shards;
+
+impl Site {
+    /// Members whom another object is to keep, at most so many.
+    pub fn strangers(&self, shards: Shards, home: u32, limit: usize) -> Vec<MemberKey> {
+        let of_there = self.members().map(Member::key).filter(|key| shards.home(*key) == home);
+        of_there.take(limit).map(|key| key.owned()).collect()
+    }
+
+    /// Writes down all that is known of members, as far as they are here.
+    pub fn pack(&self, keys: &[MemberKey]) -> Vec<u8> {
+        let find = |key: &MemberKey| {
+            let roster = self.roster(key.kind());
+            roster.find(key.borrow()).and_then(|slot| roster.get(slot))
+        };
+        self.batch_of(None, Vec::new(), keys.iter().filter_map(find))
+    }
+
+    /// Lets go of members who are kept elsewhere from now on. What is to be stored is told with what comes of whatever is
+    /// done next.
+    pub fn give(&mut self, keys: &[MemberKey]) {
+        for key in keys {
+            self.note(key.borrow());
+            let roster = self.roster_mut(key.kind());
+            if let Some(member) = roster.find(key.borrow()).and_then(|slot| roster.remove(slot)) {
+                self.let_go(&member);
+                self.gone.push(key.clone());
+            }
+        }
+        if !self.gone.is_empty() {
+            self.bump();
+        }
+    }
+
+    /// Takes in members who were packed elsewhere a moment ago, as if they had been here all the time. What is to be stored
+    /// is told with what comes of whatever is done next.
+    ///
+    /// # Errors
+    /// When they were packed by another release, or damaged.
+    pub fn adopt(&mut self, packed: &[u8]) -> Result<(), Invalid> {
+        let Batch { places, members, .. } = record::decode(packed)?;
+        let places: Vec<_> = places.into_iter().map(|place| self.places.hold(place)).collect();
+        for record in members {
+            self.note(record.key.borrow());
+            let kind = record.key.kind();
+            let member = self.member(record, self.now, &places);
+            self.take_in(kind, member);
+        }
+        places.into_iter().for_each(|id| self.places.release(id));
+        if !self.changed.is_empty() {
+            self.bump();
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, kind: Kind, member: Member) {
+        if !self.roster(kind).covers(member.last_seen()) {
+            // They went on the way.
+            self.departures.extend(self.departure(&member).filter(|_| !member.invisible()));
+            return;
+        }
+        let roster = self.roster_mut(kind);
+        let known = roster.find(member.key()).and_then(|slot| roster.remove(slot));
+        let held: Vec<_> =
+            known.iter().flat_map(|known| known.tabs().filter_map(|tab| tab.place).chain(known.place())).collect();
+        known.iter().for_each(|known| self.uncount(known));
+        let mut member = merged(member, known);
+        member.unmark_changed();
+        member.tabs().filter_map(|tab| tab.place).chain(member.place()).for_each(|id| self.places.hold_again(id));
+        held.into_iter().for_each(|id| self.places.release(id));
+        self.count(&member);
+        let leaves_at = member.leaves_at();
+        let slot = self.roster_mut(kind).insert(member);
+        if let Some(at) = leaves_at {
+            self.note_leaving(Leaving { at, kind, slot });
+        }
+        self.mark_changed(kind, slot);
+    }
+}
+
+/// What is known of somebody who was seen in two places: what was seen last, and since the first.
+fn merged(member: Member, known: Option<Member>) -> Member {
+    let Some(known) = known else { return member };
+    let (mut newer, older) = if known.last_seen() > member.last_seen() { (known, member) } else { (member, known) };
+    let mut tabs = newer.take_tabs();
+    let further: Vec<_> = older.tabs().filter(|tab| tabs.iter().all(|other| other.id != tab.id)).collect();
+    tabs.extend(further);
+    tabs.truncate(MAX_TABS);
+    newer.put_tabs(tabs);
+    newer.begin(newer.since().min(older.since()));
+    newer
+}

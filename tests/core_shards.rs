@@ -1,0 +1,360 @@
+//! A site that is spread over several objects answers as one that is kept by a single one.
+
+use proptest::prelude::*;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use whos_online::identity::access::Scope;
+use whos_online::presence::id::{GuestKey, Name, PagePath, SiteName, TabId, Title, Topic, UserId};
+use whos_online::presence::member::{Departure, Kind, MemberKey, Place, Profile, Signal, State, Touch, Viewed};
+use whos_online::presence::reports::{Report, Reports};
+use whos_online::presence::shards::Shards;
+use whos_online::presence::site::{Outcome, Site};
+use whos_online::presence::time::{Millis, Seconds, Timestamp};
+use whos_online::protocol::Kept;
+use whos_online::protocol::answer::{About, answer};
+use whos_online::protocol::call::read;
+use whos_online::protocol::part::tell;
+use whos_online::protocol::query::Query;
+
+const WINDOW: Seconds = Seconds(300);
+const PEOPLE: u8 = 16;
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(1_795_203_180_000 + millis)
+}
+
+/// Eight users, then six guests, then two bots.
+fn who(number: u8) -> MemberKey {
+    match number {
+        0..8 => MemberKey::User(id(number)),
+        8..14 => MemberKey::Guest(GuestKey(u64::from(number))),
+        _ => MemberKey::Bot(GuestKey(u64::from(number))),
+    }
+}
+
+fn id(number: u8) -> UserId {
+    UserId::parse(format!("u{number}")).unwrap()
+}
+
+/// One object, with its storage.
+struct Object {
+    site: Site,
+    rows: BTreeMap<i64, Vec<u8>>,
+    departures: BTreeMap<String, Departure>,
+    views: BTreeMap<(String, MemberKey, bool), Viewed>,
+    hidden: BTreeMap<String, Timestamp>,
+}
+
+impl Object {
+    fn new(now: Timestamp) -> Self {
+        let site = Site::new(WINDOW, now);
+        Self {
+            site,
+            rows: BTreeMap::new(),
+            departures: BTreeMap::new(),
+            views: BTreeMap::new(),
+            hidden: BTreeMap::new(),
+        }
+    }
+
+    fn hear(&mut self, now: Timestamp, reports: Reports) {
+        self.site.hear(now, reports);
+        self.store();
+    }
+
+    fn store(&mut self) {
+        let Outcome { writes, departures, views, hidden } = self.site.outcome();
+        self.rows.extend(writes.into_iter().map(|write| (write.slot, write.data)));
+        departures.into_iter().for_each(|departure| self.keep_departure(departure));
+        views.into_iter().for_each(|view| self.keep_view(view));
+        for (user, since) in hidden {
+            match since {
+                Some(since) => drop(self.hidden.insert(user.into(), since)),
+                None => drop(self.hidden.remove(user.as_str())),
+            }
+        }
+    }
+
+    fn keep_departure(&mut self, departure: Departure) {
+        let known = self.departures.get(departure.user.as_str()).map(|known| known.last_seen);
+        if known.is_none_or(|known| known < departure.last_seen) {
+            self.departures.insert(departure.user.as_str().into(), departure);
+        }
+    }
+
+    fn keep_view(&mut self, view: Viewed) {
+        let hides = view.profile.as_ref().is_some_and(|profile| profile.invisible);
+        let key = (view.topic.as_str().to_owned(), view.viewer.clone(), hides);
+        if self.views.get(&key).is_none_or(|known| known.at < view.at) {
+            self.views.insert(key, view);
+        }
+    }
+
+    fn restart(&mut self, now: Timestamp) {
+        let (mut site, _, unreadable) = Site::restore(WINDOW, self.rows.clone(), now, &[]);
+        assert_eq!(unreadable, 0);
+        site.know_hidden(self.hidden.iter().map(|(user, at)| (UserId::parse(user.as_str()).unwrap(), *at)));
+        self.site = site;
+        self.store();
+    }
+}
+
+impl Kept for Object {
+    fn departed(&self, user: &UserId) -> Option<Departure> {
+        self.departures.get(user.as_str()).cloned()
+    }
+
+    fn departures(&self, limit: usize) -> Vec<Departure> {
+        let mut all: Vec<_> = self.departures.values().cloned().collect();
+        all.sort_by_key(|departure| std::cmp::Reverse(departure.last_seen));
+        all.truncate(limit);
+        all
+    }
+
+    fn viewed(&self, topic: &Topic) -> Vec<Viewed> {
+        self.views.values().filter(|view| view.topic == *topic).cloned().collect()
+    }
+}
+
+/// A site over several objects.
+struct Spread {
+    shards: Shards,
+    objects: Vec<Object>,
+}
+
+impl Spread {
+    fn over(count: u32, now: Timestamp) -> Self {
+        let shards = Shards::try_from(count).unwrap();
+        Self { shards, objects: shards.all().map(|_| Object::new(now)).collect() }
+    }
+
+    fn hear(&mut self, now: Timestamp, reports: Reports) {
+        for (home, reports) in self.shards.split(reports).into_iter().flatten() {
+            for (other, keys) in self.shards.claims(&reports) {
+                self.carry(other as usize, home as usize, &keys, now);
+            }
+            self.objects[home as usize].hear(now, reports);
+        }
+    }
+
+    fn carry(&mut self, from: usize, to: usize, keys: &[MemberKey], now: Timestamp) {
+        [from, to].into_iter().for_each(|number| self.objects[number].site.hear(now, Vec::new()));
+        let packed = self.objects[from].site.pack(keys);
+        self.objects[to].site.adopt(&packed).unwrap();
+        self.objects[to].store();
+        self.objects[from].site.give(keys);
+        self.objects[from].store();
+    }
+
+    fn advance(&mut self, now: Timestamp) {
+        self.hear_each(now);
+        self.objects.iter_mut().for_each(Object::store);
+    }
+
+    fn hear_each(&mut self, now: Timestamp) {
+        self.objects.iter_mut().for_each(|object| object.site.hear(now, Vec::new()));
+    }
+
+    /// Spreads it over another number of objects, which are started anew for it.
+    fn over_again(&mut self, count: u32, now: Timestamp) {
+        self.shards = Shards::try_from(count).unwrap();
+        while self.objects.len() < count as usize {
+            self.objects.push(Object::new(now));
+        }
+        self.objects.iter_mut().for_each(|object| object.restart(now));
+        let (all, shards) = (0..self.objects.len(), self.shards);
+        let ways = all.flat_map(|from| shards.all().map(move |to| (from, to as usize)));
+        for (from, to) in ways.filter(|(from, to)| from != to) {
+            loop {
+                let keys = self.objects[from].site.strangers(self.shards, to as u32, 3);
+                if keys.is_empty() {
+                    break;
+                }
+                self.carry(from, to, &keys, now);
+            }
+            let moves = |key: &MemberKey| shards.home(key.borrow()) as usize == to;
+            let user = |user: &str| MemberKey::User(UserId::parse(user).unwrap());
+            let departures: Vec<_> = self.objects[from].departures.extract_if(.., |id, _| moves(&user(id))).collect();
+            departures.into_iter().for_each(|(_, departure)| self.objects[to].keep_departure(departure));
+            let views: Vec<_> = self.objects[from].views.extract_if(.., |(_, viewer, _), _| moves(viewer)).collect();
+            views.into_iter().for_each(|(_, view)| self.objects[to].keep_view(view));
+            let hidden: Vec<_> = self.objects[from].hidden.extract_if(.., |id, _| moves(&user(id))).collect();
+            let known = hidden.iter().map(|(id, since)| (UserId::parse(id.as_str()).unwrap(), *since));
+            self.objects[to].site.know_hidden(known.collect::<Vec<_>>());
+            self.objects[to].hidden.extend(hidden);
+        }
+        self.objects.truncate(count as usize);
+    }
+
+    /// What is told of a question, but for what tells of the objects themselves.
+    fn told(&self, query: &Query, invisible: bool) -> Value {
+        let scope = Scope { locations: true, last_seen: true, invisible };
+        let name = SiteName::parse("example.com").unwrap();
+        let about = About { site: &name, online_timeout: WINDOW };
+        let told: Vec<_> = self.objects.iter().map(|object| tell(query, scope, &object.site, object)).collect();
+        let answer = answer(query, scope, &about, told.iter().map(|told| read(told).unwrap()).collect(), false);
+        let mut body: Value = serde_json::from_slice(&answer.body).unwrap();
+        if let Some(body) = body.as_object_mut() {
+            // Versions and the peak are of objects; the rest of the list is the site's.
+            body.remove("version");
+            body.remove("peak");
+        }
+        body
+    }
+
+    /// The whole list, page by page.
+    fn listed(&self, kind: Kind, limit: usize) -> Vec<Value> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let told = self.told(&Query::Online { limit, after, kind, path: None, topic: None }, false);
+            all.extend(told["users"].as_array().unwrap().iter().cloned());
+            let Some(cursor) = told["next_cursor"].as_str() else { return all };
+            let (at, digest) = cursor.split_once('.').unwrap();
+            let at = Timestamp::from_millis(i64::from_str_radix(at, 16).unwrap());
+            after = Some((at, u64::from_str_radix(digest, 16).unwrap()));
+        }
+    }
+
+    fn everything(&self) -> Vec<Value> {
+        let path = PagePath::parse("/p1").ok();
+        let topics = [Topic::parse("t1").unwrap(), Topic::parse("user:u2").unwrap()];
+        let online = |kind, path, topic| Query::Online { limit: 1000, after: None, kind, path, topic };
+        let mut queries = vec![
+            online(Kind::User, None, None),
+            online(Kind::Guest, None, None),
+            online(Kind::Bot, None, None),
+            online(Kind::User, path, None),
+            Query::Counts,
+            Query::Users((0..8).map(id).collect()),
+            Query::Pages(3),
+            Query::Arrivals(50),
+        ];
+        queries.extend((0..8).map(|number| Query::User(id(number))));
+        queries.extend(topics.iter().map(|topic| online(Kind::User, None, Some(topic.clone()))));
+        queries.extend(topics.into_iter().map(|topic| Query::Viewers(topic, 2)));
+        queries.iter().flat_map(|query| [false, true].map(|invisible| self.told(query, invisible))).collect()
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Say(Vec<Said>),
+    Pass(u32),
+    Restart,
+    Spread(u32),
+}
+
+#[derive(Clone, Debug)]
+struct Said {
+    who: u8,
+    was: Option<u8>,
+    age: u32,
+    place: Option<(u8, bool, Option<u8>)>,
+    tab: Option<u8>,
+    away: bool,
+    profile: Option<bool>,
+    what: u8,
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    let was = prop_oneof![3 => Just(None), 1 => (8..14u8).prop_map(Some)];
+    let age = prop_oneof![4 => Just(0), 1 => 0..5_000u32];
+    let place = proptest::option::of((0..3u8, any::<bool>(), proptest::option::of(0..3u8)));
+    let (tab, profile) =
+        (proptest::option::of(0..3u8), prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)]);
+    (0..PEOPLE, was, age, place, tab, any::<bool>(), profile, 0..10u8).prop_map(
+        |(who, was, age, place, tab, away, profile, what)| Said { who, was, age, place, tab, away, profile, what },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => proptest::collection::vec(said(), 1..6).prop_map(Step::Say),
+        3 => (0..2_000u32).prop_map(Step::Pass),
+        2 => (0..200_000u32).prop_map(Step::Pass),
+        1 => Just(Step::Restart),
+        1 => (1..6u32).prop_map(Step::Spread),
+    ]
+}
+
+impl Said {
+    fn report(&self) -> Report {
+        let key = who(self.who);
+        let tab = self.tab.map(|tab| TabId(u32::from(tab)));
+        let place = self.place.map(|(path, titled, topic)| Place {
+            path: PagePath::parse(format!("/p{path}")).unwrap(),
+            title: titled.then(|| Title::parse("A page").unwrap()),
+            topic: topic.map(|topic| Topic::parse(["t1", "t2", "user:u2"][usize::from(topic)]).unwrap()),
+        });
+        let signal = match (self.what, &key) {
+            (0, _) => Signal::Leave { key, tab },
+            (1, MemberKey::User(user)) => Signal::SignOut(user.clone()),
+            _ => {
+                let of_user = key.kind() == Kind::User;
+                let profile = self.profile.filter(|_| of_user);
+                let profile = profile.map(|invisible| Profile { name: Name::parse("N").ok(), avatar: None, invisible });
+                let was = self.was.map(who).filter(|was| *was != key && key.kind() != Kind::Bot);
+                let state = if self.away { State::Away } else { State::Online };
+                Signal::Touch(Touch { key, was, profile, said: None, place, tab, state })
+            }
+        };
+        Report { age: Millis(self.age), signal }
+    }
+}
+
+#[test]
+fn a_guest_who_signs_in_is_one_member_wherever_they_are_kept_then() {
+    let mut spread = Spread::over(8, at(0));
+    let touch = |number| Touch {
+        key: who(number),
+        was: None,
+        profile: None,
+        said: None,
+        place: None,
+        tab: None,
+        state: State::Online,
+    };
+    let reports = |touches: Vec<Touch>| -> Reports {
+        touches.into_iter().map(|touch| Report { age: Millis(0), signal: Signal::Touch(touch) }).collect()
+    };
+    spread.hear(at(0), reports((8..14).map(touch).collect()));
+    spread.hear(at(5000), reports((8..14).map(|guest| Touch { was: Some(who(guest)), ..touch(guest - 8) }).collect()));
+    let told = spread.told(&Query::Online { limit: 9, after: None, kind: Kind::User, path: None, topic: None }, false);
+    assert_eq!((&told["counts"]["total"], &told["counts"]["users"]), (&6.into(), &6.into()));
+    assert!(told["users"].as_array().unwrap().iter().all(|user| user["since"] == at(0).to_rfc3339()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The model is the same history in a single object.
+    #[test]
+    fn several_objects_answer_as_one_does(count in 2..6u32, steps in proptest::collection::vec(step(), 0..40)) {
+        let mut now = at(0);
+        let (mut one, mut several) = (Spread::over(1, now), Spread::over(count, now));
+        for step in steps {
+            match step {
+                Step::Say(said) => {
+                    let reports: Reports = said.iter().map(Said::report).collect();
+                    one.hear(now, reports.clone());
+                    several.hear(now, reports);
+                }
+                Step::Pass(millis) => now = now.plus(Millis(millis)),
+                Step::Restart => {
+                    one.objects[0].restart(now);
+                    several.objects.iter_mut().for_each(|object| object.restart(now));
+                }
+                Step::Spread(count) => {
+                    one.objects[0].restart(now);
+                    several.over_again(count, now);
+                }
+            }
+            one.advance(now);
+            several.advance(now);
+            prop_assert_eq!(one.everything(), several.everything());
+            for kind in [Kind::User, Kind::Guest] {
+                prop_assert_eq!(one.listed(kind, 2), several.listed(kind, 3));
+            }
+        }
+    }
+}
