@@ -5,6 +5,7 @@
 use crate::identity::access::Access;
 use crate::identity::login::CookieNames;
 use crate::presence::id::{Invalid, SiteName};
+use crate::presence::shards::Shards;
 use crate::presence::time::Seconds;
 use std::fmt;
 
@@ -41,6 +42,10 @@ pub struct Config {
     pub trust_origin_headers: bool,
     /// `ACCESS`: who may see what.
     pub access: Access,
+    /// `SHARDS`: how many objects keep the site's members.
+    pub shards: Shards,
+    /// `REGION`: where objects are made, by the platform's name for it; near whoever comes first if it is not set.
+    pub region: Option<&'static str>,
     /// `INJECT_WIDGET`: whether pages get the widget's script without having it.
     pub inject_widget: bool,
     /// `SESSION_COOKIE` and `SIGN_ON_COOKIE`: what the cookies are called by which applications know their users.
@@ -94,6 +99,8 @@ impl Config {
             allowed_origins: lookup("ALLOWED_ORIGINS").map_or(Ok(Vec::new()), |list| origins(&list))?,
             trust_origin_headers: flag("TRUST_ORIGIN_HEADERS", lookup("TRUST_ORIGIN_HEADERS"), true)?,
             access: lookup("ACCESS").map_or(Ok(Access::default()), |json| Access::parse(&json))?,
+            shards: lookup("SHARDS").map_or(Ok(Shards::ONE), |value| shards(&value))?,
+            region: lookup("REGION").map(|value| region(&value)).transpose()?,
             inject_widget: flag("INJECT_WIDGET", lookup("INJECT_WIDGET"), false)?,
             cookie_names: CookieNames {
                 session: cookie_name("SESSION_COOKIE", lookup("SESSION_COOKIE"), "presence_session")?,
@@ -197,6 +204,20 @@ fn flag(name: &'static str, value: Option<String>, default: bool) -> Result<bool
     }
 }
 
+fn shards(value: &str) -> Result<Shards, Invalid> {
+    let count = value.parse::<u32>().ok().and_then(|count| Shards::try_from(count).ok());
+    count.ok_or_else(|| Invalid::new("SHARDS", format!("be a whole number from 1 to 64; it is {value:?}")))
+}
+
+/// The regions that the platform knows:
+/// <https://developers.cloudflare.com/durable-objects/reference/data-location/#supported-locations-1>
+const REGIONS: [&str; 9] = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"];
+
+fn region(value: &str) -> Result<&'static str, Invalid> {
+    let known = REGIONS.into_iter().find(|region| region.eq_ignore_ascii_case(value));
+    known.ok_or_else(|| Invalid::new("REGION", format!("be one of {}; it is {value:?}", REGIONS.join(", "))))
+}
+
 /// A token, as RFC 6265 wants it; none of ours, which hold something else.
 fn cookie_name(name: &'static str, value: Option<String>, default: &str) -> Result<String, Invalid> {
     let Some(value) = value else { return Ok(default.to_owned()) };
@@ -285,6 +306,7 @@ mod tests {
         assert_eq!(config.base_path, "/_presence");
         assert_eq!((config.online_timeout, config.last_seen_timeout), (Seconds(300), Seconds(604_800)));
         assert_eq!((config.touch_resolution, config.window()), (Seconds(30), Seconds(330)));
+        assert_eq!((config.shards, config.region), (Shards::ONE, None));
         assert!(!config.inject_widget && config.admin_token.is_none() && config.access == Access::default());
         assert!(config.trust_origin_headers && config.allowed_origins.is_empty() && config.secrets.is_empty());
         assert_eq!(Origin::from(None), Ok(Origin::Demo));
@@ -311,6 +333,9 @@ mod tests {
                 "*",
                 "ALLOWED_ORIGINS must list origins such as https://example.com, separated by commas; \"*\" is none",
             ),
+            ("SHARDS", "0", "SHARDS must be a whole number from 1 to 64; it is \"0\""),
+            ("SHARDS", "65", "SHARDS must be a whole number from 1 to 64; it is \"65\""),
+            ("REGION", "mars", "REGION must be one of wnam, enam, sam, weur, eeur, apac, oc, afr, me; it is \"mars\""),
             ("INJECT_WIDGET", "on", "INJECT_WIDGET must be `true` or `false`; it is \"on\""),
             (
                 "SESSION_COOKIE",

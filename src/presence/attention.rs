@@ -19,5 +19,17 @@ pub enum Attention {
     Nobody,
 }
 
+impl Attention {
+    /// What two objects of a site say together: whoever wants to know more, or sooner.
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Watched(one), Self::Watched(other)) => Self::Watched(one.min(other)),
+            (watched @ Self::Watched(_), _) | (_, watched @ Self::Watched(_)) => watched,
+            (Self::Asked, _) | (_, Self::Asked) => Self::Asked,
+            (Self::Nobody, Self::Nobody) => Self::Nobody,
+        }
+    }
+}
+
 /// For how long after somebody has asked it is taken that others will.
 pub const OF_LATE: Seconds = Seconds(60);

@@ -65,6 +65,21 @@ impl Totals {
         self.sizes.note(signals as u64);
         counted.answered_in.iter().for_each(|time| self.answered_in.note(u64::from(time.0)));
     }
+
+    /// What was done for one site by two objects.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            received: self.received + other.received,
+            suppressed: self.suppressed + other.suppressed,
+            shed: self.shed + other.shed,
+            failed: self.failed + other.failed,
+            sizes: self.sizes.plus(&other.sizes),
+            answered_in: self.answered_in.plus(&other.answered_in),
+            rows: self.rows + other.rows,
+            wakes: self.wakes + other.wakes,
+            unreadable: self.unreadable + other.unreadable,
+        }
+    }
 }
 
 /// How often figures were at most so large.
@@ -88,6 +103,12 @@ impl Histogram {
         let index = Self::BOUNDS.partition_point(|bound| *bound < figure);
         *self.counts.get_mut(index).unwrap_or(&mut self.beyond) += 1;
         self.sum += figure;
+    }
+
+    fn plus(&self, other: &Self) -> Self {
+        let mut both = *self;
+        both.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
+        Self { beyond: self.beyond + other.beyond, sum: self.sum + other.sum, ..both }
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Answer {
     pub total: usize,
     /// Whether somebody was left out who is shown to those who may see the invisible.
     pub hidden: bool,
+    /// The peak, if it is now and none of several objects knows of it: the first of them is to be told.
+    pub new_peak: Option<Peak>,
     /// JSON.
     pub body: Vec<u8>,
 }
@@ -128,10 +130,16 @@ pub fn answer(query: &Query, scope: Scope, about: &About<'_>, parts: Vec<Part<'_
     let versions: Vec<u64> = parts.iter().map(|part| part.version).collect();
     let total = parts.iter().map(|part| part.counts.total).sum();
     let hidden = parts.iter().any(|part| part.hidden);
+    let mut new_peak = None;
     let told = parts.into_iter().map(|part| part.told);
     let (changes, body) = match query {
         Query::Online { limit, topic, .. } => {
             let List { counts, peak, members, next } = list(told, *limit);
+            // Of several objects each knows a share of those who are online.
+            let now = Peak { total: u32::try_from(total).unwrap_or(u32::MAX), at: as_of };
+            new_peak =
+                (versions.len() > 1 && !partial && peak.is_none_or(|peak| peak.total < now.total)).then_some(now);
+            let peak = new_peak.filter(|now| now.total > 0).or(peak);
             let online = Online {
                 site: about.site.as_str(),
                 topic: topic.as_ref().map(|topic| topic.as_str()),
@@ -184,7 +192,7 @@ pub fn answer(query: &Query, scope: Scope, about: &About<'_>, parts: Vec<Part<'_
     let changes = changes.unwrap_or_else(|| tag_of(&body));
     let seen = format!("{}{}{}", u8::from(scope.locations), u8::from(scope.invisible), u8::from(partial));
     let tag = format!("{changes}-{:x}-{seen}", about.online_timeout.0);
-    Answer { tag, total, hidden, body }
+    Answer { tag, total, hidden, new_peak, body }
 }
 
 /// A page of the list of those who are online.

@@ -2,6 +2,7 @@
 //! version rolls out both may be about, so the first byte tells the version here too.
 
 use super::live::View;
+use super::moves::Wish;
 use super::query::Query;
 use crate::http::admin::{AppPasswordBody, AppPasswordId, Label, SessionBody};
 use crate::http::conditions::Precondition;
@@ -12,6 +13,7 @@ use crate::identity::login::{Basic, Digest, Login};
 use crate::identity::permission::Right;
 use crate::presence::id::{Invalid, SiteName, TabId, UserId};
 use crate::presence::member::{MemberKey, Profile, Signal, Touch};
+use crate::presence::record::Peak;
 use crate::presence::reports::Reports;
 use crate::presence::time::{Seconds, Timestamp};
 use crate::presence::totals::Counted;
@@ -27,12 +29,65 @@ pub enum Call {
     Apply(Reports, Counted),
     /// Tell what is known of the answer to this, as far as it is for whoever asks: a [`Part`](super::part::Part).
     Read(Query, Scope),
-    /// What was done for this site, and who is there, as Prometheus wants it: text.
-    Metrics(SiteName),
+    /// The most that were ever seen online at once, in all of the site's objects; answered with nothing.
+    Peak(Peak),
+    /// What was done, and who is there: the [`Figures`](super::metrics::Figures).
+    Metrics,
     /// The secret that is kept for this site; one is made if there is none.
     Secret,
     /// Forget this user; answered with nothing.
     Erase(UserId),
+    /// Apply these, which were sent to another object by who did not know better; answered with nothing.
+    PassedOn(Reports),
+    /// Hand over these members, who are known by other keys from now on: them, packed.
+    Claim(Vec<MemberKey>),
+    /// Hand over what is another object's now: a [`Load`](super::moves::Load).
+    Release(Wish),
+    /// Have this object hand over what is yours now; answered with nothing.
+    Collect(u32),
+    /// Over how many objects the site has ever been spread: a number. The first of them knows.
+    Most,
+}
+
+impl Call {
+    /// Whether all must be there for it that is the object's.
+    pub fn needs_all(&self) -> bool {
+        match self {
+            Self::Apply(..) | Self::Read(..) | Self::Metrics | Self::Erase(_) | Self::Claim(_) => true,
+            // Of these, some are what it takes to have everything there.
+            Self::Peak(_) | Self::Secret | Self::PassedOn(_) | Self::Release(_) | Self::Collect(_) | Self::Most => {
+                false
+            }
+        }
+    }
+}
+
+/// Which share of a site's members an object keeps, as its name tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Whose members.
+    pub site: SiteName,
+    /// Which of the site's objects it is.
+    pub number: u32,
+}
+
+/// What separates a site from a number: no site's name has control characters.
+const SEPARATOR: char = '\u{1f}';
+
+impl Share {
+    /// The name of a site's object. The first is called as the site, which most often is kept by no other.
+    pub fn name(site: &SiteName, number: u32) -> String {
+        match number {
+            0 => site.as_str().to_owned(),
+            number => format!("{}{SEPARATOR}{number}", site.as_str()),
+        }
+    }
+
+    /// Reads it back.
+    pub fn of(name: &str) -> Option<Self> {
+        let (site, number) = name.split_once(SEPARATOR).unwrap_or((name, "0"));
+        Some(Self { site: SiteName::parse(site).ok()?, number: number.parse().ok()? })
+    }
 }
 
 /// Somebody comes to watch. It goes along with a request for a WebSocket, which has no body, in a header.
@@ -224,6 +279,15 @@ mod tests {
     use super::*;
     use crate::protocol::part::Part;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_object_knows_by_its_name_whose_members_it_keeps() {
+        let site = SiteName::parse("my site 7").unwrap();
+        for number in [0, 1, 63] {
+            assert_eq!(Share::of(&Share::name(&site, number)), Some(Share { site: site.clone(), number }));
+        }
+        assert_eq!(Share::of("a\u{1f}b"), None);
+    }
 
     #[test]
     fn what_was_written_is_read_back() {

@@ -1,24 +1,57 @@
 //! What was done for a site and who is there, in the text format of Prometheus (exposition format 0.0.4).
 
 use crate::presence::id::SiteName;
-use crate::presence::site::Site;
-use crate::presence::totals::Histogram;
+use crate::presence::site::{Counts, Site};
+use crate::presence::totals::{Histogram, Totals};
+use serde::{Deserialize, Serialize};
 use std::fmt::Write;
+use std::iter::Sum;
 
 /// The type of such a text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// What was done, and who is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Who is online, invisible users among the guests.
+    pub counts: Counts,
+    /// The most users and guests that were ever online at once.
+    pub peak: u32,
+    /// What was done.
+    pub totals: Totals,
+    /// How many connections those have who watch.
+    pub watchers: usize,
+}
+
+impl Figures {
+    /// Of a site that so many watch.
+    pub fn of(site: &Site, watchers: usize) -> Self {
+        let peak = site.peak().map_or(0, |peak| peak.total);
+        Self { counts: site.counts(), peak, totals: site.totals, watchers }
+    }
+}
+
+impl Sum for Figures {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, figures| Self {
+            counts: [sum.counts, figures.counts].into_iter().sum(),
+            peak: sum.peak.max(figures.peak),
+            totals: sum.totals.plus(&figures.totals),
+            watchers: sum.watchers + figures.watchers,
+        })
+    }
+}
+
 /// Writes all of it.
-pub fn text(name: &SiteName, site: &Site, watchers: usize) -> String {
-    let (counts, totals) = (site.counts(), &site.totals);
+pub fn text(name: &SiteName, figures: &Figures) -> String {
+    let Figures { counts, peak, totals, watchers } = figures;
     let mut text = Text { site: escaped(name.as_str()), written: String::new() };
     text.family("members", "gauge", "Who is online, invisible users among the guests.");
     for (kind, count) in [("user", counts.users), ("guest", counts.guests), ("bot", counts.bots)] {
         text.line("members", &format!("kind=\"{kind}\""), count as f64);
     }
-    text.one("watchers", "gauge", "Connections of those who watch.", watchers as f64);
-    let peak = site.peak().map_or(0, |peak| peak.total);
-    text.one("members_peak", "gauge", "The most users and guests that were ever online at once.", f64::from(peak));
+    text.one("watchers", "gauge", "Connections of those who watch.", *watchers as f64);
+    text.one("members_peak", "gauge", "The most users and guests that were ever online at once.", f64::from(*peak));
     for (name, help, total) in [
         ("signals_received_total", "Touches, leaves and sign-outs that requests and messages meant.", totals.received),
         ("signals_suppressed_total", "Of these, touches that told nothing new and were not sent.", totals.suppressed),
@@ -89,7 +122,17 @@ mod tests {
         let counted = Counted { received: 9, suppressed: 5, shed: 1, failed: 2, answered_in: Some(Millis(12)) };
         site.totals.add(counted, 3);
         site.totals.add(Counted { answered_in: Some(Millis(2000)), ..Counted::default() }, 1);
-        let written = text(&SiteName::parse("a \"site\"").unwrap(), &site, 4);
+        let written = text(&SiteName::parse("a \"site\"").unwrap(), &Figures::of(&site, 4));
         assert_eq!(written, include_str!("../../tests/golden/metrics.txt"));
+    }
+
+    #[test]
+    fn several_objects_have_done_what_each_of_them_has() {
+        let mut site = Site::new(Seconds(330), Timestamp::from_millis(0));
+        site.totals.add(Counted { received: 9, answered_in: Some(Millis(12)), ..Counted::default() }, 3);
+        let both: Figures = [Figures::of(&site, 4), Figures::of(&site, 1)].into_iter().sum();
+        let Figures { totals, watchers, .. } = both;
+        assert_eq!((totals.received, totals.sizes.sum, totals.sizes.counts[1], watchers), (18, 6, 2, 5));
+        assert_eq!((totals.answered_in.sum, totals.answered_in.counts[3]), (24, 2));
     }
 }

@@ -8,6 +8,7 @@ pub mod call;
 pub mod feed;
 pub mod live;
 pub mod metrics;
+pub mod moves;
 pub mod part;
 pub mod query;
 mod viewers;

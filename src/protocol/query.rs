@@ -2,9 +2,11 @@
 
 use crate::identity::access::Subject;
 use crate::presence::id::{PagePath, Topic, UserId};
-use crate::presence::member::Kind;
+use crate::presence::member::{Kind, MemberKey};
+use crate::presence::shards::Shards;
 use crate::presence::site::Order;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A question about presence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,7 +38,30 @@ pub enum Query {
     Arrivals(usize),
 }
 
+/// The most pages that one of several objects tells of: the fullest of all may be the fullest of none, so each tells all of
+/// its own, up to so many.
+const MAX_PAGES: usize = 10_000;
+
 impl Query {
+    /// What each of a site's objects is to be asked.
+    pub fn parts(&self, shards: Shards) -> Vec<(u32, Self)> {
+        let home = |user: &UserId| shards.home(MemberKey::User(user));
+        match self {
+            Self::User(user) => vec![(home(user), self.clone())],
+            Self::Users(users) => {
+                let mut parts: BTreeMap<u32, Vec<UserId>> = BTreeMap::new();
+                users.iter().for_each(|user| parts.entry(home(user)).or_default().push(user.clone()));
+                parts.into_iter().map(|(number, users)| (number, Self::Users(users))).collect()
+            }
+            Self::Pages(_) if shards > Shards::ONE => {
+                shards.all().map(|number| (number, Self::Pages(MAX_PAGES))).collect()
+            }
+            Self::Online { .. } | Self::Counts | Self::Pages(_) | Self::Viewers(..) | Self::Arrivals(_) => {
+                shards.all().map(|number| (number, self.clone())).collect()
+            }
+        }
+    }
+
     /// What the answer tells: all of this has to be allowed.
     pub fn subjects(&self) -> Vec<Subject> {
         match self {

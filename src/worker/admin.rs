@@ -22,7 +22,7 @@ use crate::presence::id::{SiteName, UserId};
 use crate::presence::time::Seconds;
 use crate::protocol::admin as body;
 use crate::protocol::call::{AccountCall, AppPassword, Call, LoginCall, Session, SignOn};
-use crate::protocol::metrics;
+use crate::protocol::metrics::{self, Figures};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -75,9 +75,8 @@ pub async fn answer(admin: Admin, asked: &Asked, config: &Config, env: &Env) -> 
             desk.change_rights(user.clone(), &AccountCall::Revoke(user, right)).await
         }
         Admin::Metrics => {
-            let call = Call::Metrics(desk.site.clone());
-            let text: String = desk.ask(Object::Presence(&desk.site), &call, calls::PATIENCE).await?;
-            Ok(Reply::new(200, metrics::CONTENT_TYPE, text))
+            let figures = desk.presence::<Figures>(config.shards.count(), &Call::Metrics, calls::PATIENCE).await?;
+            Ok(Reply::new(200, metrics::CONTENT_TYPE, metrics::text(&desk.site, &figures.into_iter().sum())))
         }
         Admin::Erase(user) => {
             let own = standing.user.as_ref().is_some_and(|asker| asker.id == user);
@@ -211,10 +210,23 @@ impl Desk<'_> {
             done?;
         }
         self.ask::<()>(Object::Accounts(&self.site), &AccountCall::Erase(user.clone()), ERASING_PATIENCE).await?;
-        self.ask::<()>(Object::Presence(&self.site), &Call::Erase(user.clone()), ERASING_PATIENCE).await?;
+        // Those too that keep nothing any more: what was deleted there may still be legible.
+        let most: u32 = self.ask(Object::Presence(&self.site, 0), &Call::Most, calls::PATIENCE).await?;
+        self.presence::<()>(most, &Call::Erase(user.clone()), ERASING_PATIENCE).await?;
         who::forget_user(&self.site, user);
         answers::forget(&self.site);
         Ok(())
+    }
+
+    /// Asks each of so many objects that keep the site's presence.
+    async fn presence<T: for<'a> Deserialize<'a>>(
+        &self,
+        count: u32,
+        call: &Call,
+        patience: Duration,
+    ) -> Answer<Vec<T>> {
+        let all = (0..count).map(|number| self.ask(Object::Presence(&self.site, number), call, patience));
+        join_all(all).await.into_iter().collect()
     }
 
     async fn login<T: for<'a> Deserialize<'a>>(&self, digest: Digest, call: &LoginCall) -> Answer<T> {

@@ -1,9 +1,10 @@
 //! Calls to our objects. None of them waits for ever.
 
 use super::presence_object::{ENTRY, REFUSED};
+use super::setup::Setup;
 use crate::identity::login::Digest;
 use crate::presence::id::SiteName;
-use crate::protocol::call::{self, Entry, Refusal};
+use crate::protocol::call::{self, Entry, Refusal, Share};
 use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use std::pin::pin;
@@ -19,8 +20,8 @@ pub const LOGIN_OBJECTS: u32 = 32;
 /// Which object is meant.
 #[derive(Clone, Copy)]
 pub enum Object<'a> {
-    /// The one that keeps a site's presence.
-    Presence(&'a SiteName),
+    /// The one that keeps a site's presence, or one of several.
+    Presence(&'a SiteName, u32),
     /// One of those that keep its logins.
     Logins(&'a SiteName, u32),
     /// The one that keeps what is known of its users.
@@ -35,7 +36,7 @@ impl<'a> Object<'a> {
 
     fn address(self) -> (&'static str, String) {
         match self {
-            Self::Presence(site) => ("PRESENCE", site.as_str().to_owned()),
+            Self::Presence(site, number) => ("PRESENCE", Share::name(site, number)),
             Self::Logins(site, number) => ("LOGINS", format!("{} {number}", site.as_str())),
             Self::Accounts(site) => ("ACCOUNTS", site.as_str().to_owned()),
         }
@@ -104,7 +105,13 @@ pub async fn open(env: &Env, object: Object<'_>, entry: &Entry) -> Result<Opened
 
 async fn fetch(env: &Env, object: Object<'_>, request: web_sys::Request) -> Result<worker::Response> {
     let (binding, name) = object.address();
-    let stub = env.durable_object(binding)?.get_by_name(&name)?;
+    let namespace = env.durable_object(binding)?;
+    let setup = Setup::of(env);
+    let stub = match setup.config().ok().and_then(|config| config.region) {
+        // It counts when an object is made, and only then.
+        Some(region) => namespace.get_by_name_with_location_hint(&name, region)?,
+        None => namespace.get_by_name(&name)?,
+    };
     #[cfg(feature = "test-hooks")]
     {
         use super::hooks;

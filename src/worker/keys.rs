@@ -41,7 +41,7 @@ pub async fn get(config: &Config, site: &SiteName, env: &Env, patience: Duration
     if failed.is_some_and(|failed| failed <= now && now.since(failed) < RESPITE) {
         return Err("the presence object failed a moment ago".into());
     }
-    let secret: Vec<u8> = match calls::ask(env, calls::Object::Presence(site), &Call::Secret, patience).await {
+    let secret: Vec<u8> = match calls::ask(env, calls::Object::Presence(site, 0), &Call::Secret, patience).await {
         Ok(secret) => secret,
         Err(error) => {
             // Who had less patience than others does not speak for them.

@@ -36,7 +36,7 @@ pub async fn open(live: Live, asked: &Asked, config: &Config, env: &Env) -> Resu
     // A page elsewhere could else watch with its reader's cookies.
     let caller = Caller::of(&asked, &asked.host, &config.allowed_origins)?;
     let entry = entry(live, &asked, &site, config, env).await?;
-    let opened = calls::open(env, calls::Object::Presence(&site), &entry).await;
+    let opened = calls::open(env, calls::Object::Presence(&site, 0), &entry).await;
     let answer = match opened {
         Ok(Opened::Socket(opened)) if socket => Ok(opened),
         Ok(Opened::Socket(opened)) => events::relay(&opened, &asked, &caller),

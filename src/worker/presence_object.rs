@@ -9,6 +9,7 @@
 
 use super::clock;
 use super::object::{SWEEP, Store, blob, call, integer, text};
+use super::presence_moves::Among;
 use super::presence_room::Room;
 use super::presence_rows::TABLES;
 use super::sockets::Sockets;
@@ -19,11 +20,13 @@ use crate::presence::id::UserId;
 use crate::presence::member::{Kind, MemberKey, Signal};
 use crate::presence::recorder::Recorder;
 use crate::presence::reports::{Report, Reports};
+use crate::presence::shards::Shards;
 use crate::presence::site::{Outcome, Site};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::presence::totals::Counted;
 use crate::protocol::call::{Call, Entry, read_text, write};
-use crate::protocol::{metrics, part};
+use crate::protocol::metrics::Figures;
+use crate::protocol::part;
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use std::cell::{Cell, RefCell};
@@ -62,7 +65,9 @@ struct Held {
 
 /// What the object is; it is shared with what waits for its time to come.
 pub struct Presence {
-    this: Weak<Self>,
+    pub this: Weak<Self>,
+    pub env: Env,
+    pub among: Among,
     pub store: Store,
     config: std::result::Result<Config, String>,
     site: RefCell<Option<Held>>,
@@ -89,8 +94,11 @@ impl DurableObject for PresenceObject {
         let room = RefCell::new(Room::of(Sockets::of(&state)));
         let recorder = config.as_ref().ok();
         let recorder = recorder.map(|config| Recorder::new(config.touch_resolution, config.window(), clock::now()));
+        let among = Among::of(state.id().name());
         let presence = Rc::new_cyclic(|this| Presence {
             this: this.clone(),
+            env,
+            among,
             store: Store::new(state, &TABLES),
             config,
             site: RefCell::default(),
@@ -108,6 +116,8 @@ impl DurableObject for PresenceObject {
     async fn fetch(&self, request: Request) -> Result<Response> {
         let presence = &self.presence;
         #[cfg(feature = "test-hooks")]
+        super::object::heed(&request, &presence.among.called()).await?;
+        #[cfg(feature = "test-hooks")]
         if super::object::heed(&request, "object").await? {
             presence.store.woken();
             let more = presence.sweep()?;
@@ -118,9 +128,13 @@ impl DurableObject for PresenceObject {
             return presence.enter(read_text(&entry).map_err(|error| Error::RustError(error.to_string()))?);
         }
         presence.reading.set(presence.reading.get() + 1);
-        let call = call(request).await;
+        let call = call::<Call>(request).await;
         presence.reading.set(presence.reading.get().saturating_sub(1));
-        let answer = match call? {
+        let call = call?;
+        if call.needs_all() {
+            presence.settle().await;
+        }
+        let answer = match call {
             Call::Apply(reports, counted) => {
                 presence.apply(reports, counted).await?;
                 presence.store.see_to_sweeping().await;
@@ -130,10 +144,29 @@ impl DurableObject for PresenceObject {
                 presence.asked.set(Some(clock::now()));
                 presence.with_site(|presence, site| Ok(part::tell(&query, scope, site, presence)))?
             }
-            Call::Metrics(name) => write(
-                &presence.with_site(|presence, site| Ok(metrics::text(&name, site, presence.room.borrow().len())))?,
-            ),
+            Call::Metrics => {
+                write(&presence.with_site(|presence, site| Ok(Figures::of(site, presence.room.borrow().len())))?)
+            }
+            Call::Peak(peak) => {
+                presence.with_site(|_, site| {
+                    site.tell_peak(peak);
+                    Ok(())
+                })?;
+                write(&())
+            }
             Call::Secret => write(&presence.secret()?),
+            Call::PassedOn(reports) => {
+                presence.has_strangers()?;
+                presence.with_site(|presence, site| presence.keep(site.apply(clock::now(), reports)))?;
+                write(&())
+            }
+            Call::Claim(keys) => write(&presence.claimed(&keys)?),
+            Call::Release(wish) => write(&presence.release(wish)?),
+            Call::Collect(other) => {
+                presence.collect(other).await?;
+                write(&())
+            }
+            Call::Most => write(&presence.most()?),
             Call::Erase(user) => {
                 presence.with_site(|presence, site| presence.erase(site, &user))?;
                 presence.room.borrow_mut().dismiss(&user);
@@ -183,7 +216,8 @@ impl Presence {
     /// together waits for the disk once.
     async fn apply(&self, reports: Reports, counted: Counted) -> Result<()> {
         let (heard, mut stored) = oneshot::channel();
-        self.hear_batch(reports, |held, signals| {
+        let (reports, packed) = self.own_part(reports).await?;
+        self.hear_batch(reports, packed, |held, signals| {
             held.site.totals.add(counted, signals);
             held.waiting.push(heard);
         })?;
@@ -206,7 +240,12 @@ impl Presence {
     }
 
     /// Has the site hear a batch, and sees to what that means for those who watch. It is not stored yet.
-    fn hear_batch(&self, mut reports: Reports, then: impl FnOnce(&mut Held, usize)) -> Result<()> {
+    fn hear_batch(
+        &self,
+        mut reports: Reports,
+        packed: Vec<Vec<u8>>,
+        then: impl FnOnce(&mut Held, usize),
+    ) -> Result<()> {
         // Whoever is connected is here, whatever a page says that does not know of the others.
         reports.list.retain(|report| match &report.signal {
             Signal::Leave { key, tab: None } => !self.room.borrow().holds(key),
@@ -226,6 +265,9 @@ impl Presence {
             presence.advance(&mut held.site);
             // What a guest's pages have said goes over to the user that they are now, or they would be a guest again by it.
             presence.hear_taken(&mut held.site);
+            for members in packed {
+                held.site.adopt(&members).map_err(|error| Error::RustError(error.to_string()))?;
+            }
             held.site.hear(clock::now(), reports);
             then(held, signals);
             Ok(())
@@ -299,6 +341,7 @@ impl Presence {
     }
 
     /// Has the site hear what was taken, if there is any news in it.
+    #[inline(never)]
     fn hear_taken(&self, site: &mut Site) {
         let now = clock::now();
         let mut recorder = self.recorder.borrow_mut();
@@ -315,7 +358,7 @@ impl Presence {
         }
         let reports = entry.signals.iter().map(|signal| Report { age: Millis(0), signal: signal.clone() });
         // Whoever is here already hears of it before, as what the newcomer is told is newer than that.
-        self.hear_batch(reports.collect(), |_, _| {})?;
+        self.hear_batch(reports.collect(), Vec::new(), |_, _| {})?;
         self.with_site(|_, _| Ok(()))?;
         let client = self.with_site(|presence, site| {
             site.watch();
@@ -327,29 +370,36 @@ impl Presence {
     /// Works on the site, which is loaded if need be, has come to the present, and has stored what it has heard. While it
     /// is worked on nobody else has it, and it is given back only if the work went well.
     pub fn with_site<T>(&self, work: impl FnOnce(&Self, &mut Site) -> Result<T>) -> Result<T> {
-        self.with_held(|presence, Held { site, waiting }| {
-            // What the last row cost is told by the next one.
-            site.totals.rows += presence.store.take_written();
-            presence.advance(site);
-            presence.hear_taken(site);
-            presence.keep(site.outcome())?;
-            let now = clock::now();
-            presence.room.borrow_mut().dismiss_expired(now);
-            let silent = presence.room.borrow_mut().part_from_silent(now);
-            if !silent.is_empty() {
-                presence.heed_leaves(&silent);
-                presence.keep(site.apply(now, silent))?;
-            }
-            #[cfg(feature = "test-hooks")]
-            super::hooks::maybe_panic("panic-object-at-work");
-            let done = work(presence, site)?;
-            presence.tell(site);
-            for waits in waiting.drain(..) {
+        self.with_held(|presence, held| {
+            presence.bring_up_to_date(&mut held.site)?;
+            let done = work(presence, &mut held.site)?;
+            presence.tell(&mut held.site);
+            for waits in held.waiting.drain(..) {
                 // One who waits no more needs no answer.
                 let _ = waits.send(());
             }
             Ok(done)
         })
+    }
+
+    // This and what follows is compiled once, not into each of those who work with the site: that is a tenth of the wasm.
+    #[inline(never)]
+    fn bring_up_to_date(&self, site: &mut Site) -> Result<()> {
+        // What the last row cost is told by the next one.
+        site.totals.rows += self.store.take_written();
+        self.advance(site);
+        self.hear_taken(site);
+        self.keep(site.outcome())?;
+        let now = clock::now();
+        self.room.borrow_mut().dismiss_expired(now);
+        let silent = self.room.borrow_mut().part_from_silent(now);
+        if !silent.is_empty() {
+            self.heed_leaves(&silent);
+            self.keep(site.apply(now, silent))?;
+        }
+        #[cfg(feature = "test-hooks")]
+        super::hooks::maybe_panic("panic-object-at-work");
+        Ok(())
     }
 
     /// The same, of a site that may have heard more than is stored: what it has heard so far is lost if this goes wrong,
@@ -366,6 +416,7 @@ impl Presence {
     }
 
     /// Brings the site to the present.
+    #[inline(never)]
     fn advance(&self, site: &mut Site) {
         let (now, window) = (clock::now(), site.window());
         site.go_on(now, || self.room.borrow().leases(window, now));
@@ -382,6 +433,7 @@ impl Presence {
     }
 
     /// Tells those who watch what is new, now or when it is time.
+    #[inline(never)]
     fn tell(&self, site: &mut Site) {
         let now = clock::now();
         if self.room.borrow().is_empty() {
@@ -401,6 +453,7 @@ impl Presence {
         self.store.wake_by(site.deadline().into_iter().chain(deadline).chain(self.scrub_at.get()).min(), now);
     }
 
+    #[inline(never)]
     fn load(&self) -> Result<Site> {
         self.scrub_at.set(self.kept_time("scrub_at")?);
         let rows = self.store.rows("SELECT slot, data FROM ring", Vec::new())?.into_iter().filter_map(|row| {
@@ -419,7 +472,10 @@ impl Presence {
             console_error!("{unreadable} stored batches cannot be read and were left out");
         }
         site.know_hidden(hidden);
-        self.keep(outcome)?;
+        if self.config()?.shards > Shards::ONE {
+            site.share();
+        }
+        self.keep(self.without_handed_over(outcome)?)?;
         Ok(site)
     }
 
@@ -453,14 +509,22 @@ impl Presence {
     }
 
     fn kept_time(&self, name: &str) -> Result<Option<Timestamp>> {
-        let row = self.store.first("SELECT value FROM kept WHERE name = ?", vec![name.into()])?;
-        let millis = text(row.and_then(|row| row.into_iter().next())).and_then(|text| text.parse().ok());
-        Ok(millis.map(Timestamp::from_millis))
+        Ok(self.kept(name)?.and_then(|text| text.parse().ok()).map(Timestamp::from_millis))
     }
 
     fn keep_time(&self, name: &str, time: Timestamp) -> Result<()> {
-        let bindings = vec![name.into(), time.as_millis().to_string().into()];
-        self.store.run("INSERT OR REPLACE INTO kept VALUES (?, ?)", bindings)
+        self.keep_as(name, time.as_millis().to_string())
+    }
+
+    /// A text that is kept by a name.
+    pub fn kept(&self, name: &str) -> Result<Option<String>> {
+        let row = self.store.first("SELECT value FROM kept WHERE name = ?", vec![name.into()])?;
+        Ok(text(row.and_then(|row| row.into_iter().next())))
+    }
+
+    /// Keeps it.
+    pub fn keep_as(&self, name: &str, value: String) -> Result<()> {
+        self.store.run("INSERT OR REPLACE INTO kept VALUES (?, ?)", vec![name.into(), value.into()])
     }
 
     /// Sweeps out what nobody needs any more, and says whether there will be more.

@@ -32,6 +32,7 @@ pub const TABLES: [Table; 5] = [
 
 impl Presence {
     /// Writes down what came of a batch, all of it in one transaction.
+    #[inline(never)]
     pub fn keep(&self, outcome: Outcome) -> Result<()> {
         for departure in &outcome.departures {
             self.store.run(

@@ -10,15 +10,30 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::route::Form;
 use crate::identity::access::{Scope, Standing};
+use crate::identity::memory::Memory;
 use crate::presence::id::SiteName;
+use crate::presence::shards::Shards;
+use crate::presence::time::Seconds;
 use crate::protocol::answer::{About, Answer, answer};
 use crate::protocol::call::{self, Call};
 use crate::protocol::part::Part;
 use crate::protocol::query::Query;
 use crate::protocol::{badge, feed};
-use std::fmt::Display;
+use futures_util::future::join_all;
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 use worker::{Context, Env, console_error};
+
+/// How long one of several objects is waited for.
+const PATIENCE_FOR_ONE: Duration = Duration::from_secs(1);
+
+/// For how long one is left alone that has not answered.
+const RESPITE: Seconds = Seconds(5);
+
+thread_local! {
+    static SILENT: RefCell<Memory<(SiteName, u32), ()>> = RefCell::new(Memory::default());
+}
 
 /// Answers a question.
 pub async fn read(
@@ -32,14 +47,14 @@ pub async fn read(
     let site = asked.site(config)?;
     let (scope, personal) = scope(&query, &site, asked, config, env).await?;
     recording::send_news(&site, env, ctx).await;
-    let mut answer = look_up((site.clone(), query.clone(), scope), config, env).await?;
+    let mut answer = look_up((site.clone(), query.clone(), scope), config, env, ctx).await?;
     let mut personal = personal;
     // Only where somebody was left out it matters whether whoever asks may see them.
     if answer.hidden && !personal && asked.asker(site.clone(), config).has_credentials() {
         let sees = who::standing_if_known(asked, &site, config, env).await.sees_invisible();
         if sees {
             personal = true;
-            answer = look_up((site.clone(), query, Scope { invisible: true, ..scope }), config, env).await?;
+            answer = look_up((site.clone(), query, Scope { invisible: true, ..scope }), config, env, ctx).await?;
         }
     }
     let (content_type, body) = match form {
@@ -88,20 +103,47 @@ async fn scope(
     Ok((allowed.map_err(|denied| who::refusal(denied, asked, config))?, personal))
 }
 
-async fn look_up(question: Question, config: &Config, env: &Env) -> Result<Rc<Answer>, Problem> {
+async fn look_up(question: Question, config: &Config, env: &Env, ctx: &Context) -> Result<Rc<Answer>, Problem> {
     if let Some(answer) = answers::fresh(&question) {
         return Ok(answer);
     }
     let (site, query, scope) = &question;
-    let (asked, call) = (clock::now(), Call::Read(query.clone(), *scope));
-    let told = calls::ask_in_bytes(env, calls::Object::Presence(site), call::write(&call), calls::PATIENCE).await;
-    let unavailable = |error: &dyn Display| {
-        console_error!("no answer: {error}");
-        Problem::Unavailable
-    };
-    let told = told.map_err(|error| unavailable(&error))?;
-    let part = call::read::<Part>(&told).map_err(|error| unavailable(&error))?;
-    let answer = Rc::new(answer(query, *scope, &About::of(site, config), vec![part], false));
+    let asked = clock::now();
+    let shares = query.parts(config.shards).into_iter();
+    let all = shares.map(|(number, query)| share(site, number, Call::Read(query, *scope), config, env));
+    let all = join_all(all).await;
+    let told: Vec<_> = all.iter().flatten().collect();
+    let parts: Vec<Part<'_>> = told.iter().filter_map(|told| call::read(told).ok()).collect();
+    if parts.is_empty() {
+        return Err(Problem::Unavailable);
+    }
+    let partial = parts.len() < all.len();
+    let answer = Rc::new(answer(query, *scope, &About::of(site, config), parts, partial));
+    if let Some(peak) = answer.new_peak {
+        let (site, env) = (site.clone(), env.clone());
+        ctx.wait_until(async move {
+            // Whoever asks next tells it otherwise.
+            let _ = calls::ask::<()>(&env, calls::Object::Presence(&site, 0), &Call::Peak(peak), calls::PATIENCE).await;
+        });
+    }
     answers::remember(question, asked, &answer);
     Ok(answer)
+}
+
+/// What one of the objects tells. Of several one that has not answered is left alone for a while, so that it costs no more
+/// than what it knows.
+async fn share(site: &SiteName, number: u32, call: Call, config: &Config, env: &Env) -> Option<Vec<u8>> {
+    let (key, several) = ((site.clone(), number), config.shards > Shards::ONE);
+    if several && SILENT.with_borrow(|silent| silent.recall(&key, clock::now())).is_some() {
+        return None;
+    }
+    let patience = if several { PATIENCE_FOR_ONE } else { calls::PATIENCE };
+    let told = calls::ask_in_bytes(env, calls::Object::Presence(site, number), call::write(&call), patience).await;
+    told.map_err(|error| {
+        console_error!("no answer: {error}");
+        if several {
+            SILENT.with_borrow_mut(|silent| silent.keep(key, clock::now().plus(RESPITE), None));
+        }
+    })
+    .ok()
 }

@@ -1,8 +1,10 @@
 //! Signals go to the isolate's recorder, and its batches to the site's object.
 
+use super::calls::{self, Object, PATIENCE};
 use super::keys::{self, MAX_SITES};
 use super::request::Asked;
-use super::{answers, calls, clock, who};
+use super::setup::Setup;
+use super::{answers, clock, who};
 use crate::config::Config;
 use crate::http::problem::Problem;
 use crate::http::report::Seen;
@@ -11,8 +13,9 @@ use crate::presence::attention::Attention;
 use crate::presence::id::{SiteName, TabId, UserId};
 use crate::presence::member::Signal;
 use crate::presence::recorder::Recorder;
-use crate::presence::time::Millis;
+use crate::presence::time::{Millis, Timestamp};
 use crate::protocol::call::Call;
+use futures_util::future::join_all;
 use js_sys::futures::{JsFuture, future_to_promise};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -49,7 +52,7 @@ async fn record_as(
     signals: impl FnOnce(&Visitor<'_>) -> Vec<Signal>,
 ) -> Result<(), Problem> {
     let site = asked.site(config)?;
-    let keys = keys::get(config, &site, env, calls::PATIENCE).await.map_err(|error| {
+    let keys = keys::get(config, &site, env, PATIENCE).await.map_err(|error| {
         console_error!("no keys: {error}");
         Problem::Unavailable
     })?;
@@ -108,34 +111,50 @@ async fn send_in(hold: Millis, site: SiteName, env: Env) {
     }
 }
 
-/// Sends the batch, and takes it back where that fails.
+/// Sends the batch, to each of the site's objects what is for it, and takes back what was not taken.
 async fn send(site: &SiteName, env: &Env) -> bool {
-    let sent = clock::now();
+    let (sent, setup) = (clock::now(), Setup::of(env));
     let drained = RECORDERS.with_borrow_mut(|recorders| {
         let recorder = recorders.get_mut(site).filter(|recorder| recorder.is_waiting())?;
-        Some(Call::Apply(recorder.drain(sent), recorder.counted()))
+        Some((recorder.drain(sent), recorder.counted()))
     });
-    let Some(call) = drained else { return true };
-    let error = match calls::ask::<Attention>(env, calls::Object::Presence(site), &call, calls::PATIENCE).await {
-        Ok(attention) => {
-            RECORDERS.with_borrow_mut(|recorders| {
-                let recorder = recorders.get_mut(site).into_iter();
-                recorder.for_each(|recorder| recorder.heed(sent, clock::now(), attention));
-            });
-            answers::forget(site);
-            return true;
-        }
-        Err(error) => error,
-    };
-    console_error!("a batch was not taken: {error}");
-    if let Call::Apply(batch, counted) = call {
-        RECORDERS.with_borrow_mut(|recorders| {
-            if let Some(recorder) = recorders.get_mut(site) {
-                recorder.put_back(sent, batch, counted);
-            }
+    // Without settings nothing is recorded.
+    let (Some((reports, counted)), Ok(config)) = (drained, setup.config()) else { return true };
+    let mut counted = Some(counted);
+    let (mut attention, mut all_taken) = (None, true);
+    for wave in config.shards.split(reports) {
+        let batches = wave.into_iter().map(|(number, reports)| {
+            let call = Call::Apply(reports, counted.take().unwrap_or_default());
+            async move { (calls::ask::<Attention>(env, Object::Presence(site, number), &call, PATIENCE).await, call) }
         });
+        for (answer, call) in join_all(batches.collect::<Vec<_>>()).await {
+            match answer {
+                Ok(told) => attention = Some(attention.map_or(told, |known: Attention| known.or(told))),
+                Err(error) => {
+                    console_error!("a batch was not taken: {error}");
+                    all_taken = false;
+                    put_back(site, sent, call);
+                }
+            }
+        }
     }
-    false
+    if let Some(attention) = attention {
+        RECORDERS.with_borrow_mut(|recorders| {
+            let recorder = recorders.get_mut(site).into_iter();
+            recorder.for_each(|recorder| recorder.heed(sent, clock::now(), attention));
+        });
+        answers::forget(site);
+    }
+    all_taken
+}
+
+fn put_back(site: &SiteName, sent: Timestamp, call: Call) {
+    let Call::Apply(batch, counted) = call else { return };
+    RECORDERS.with_borrow_mut(|recorders| {
+        if let Some(recorder) = recorders.get_mut(site) {
+            recorder.put_back(sent, batch, counted);
+        }
+    });
 }
 
 fn with<T>(site: &SiteName, config: &Config, work: impl FnOnce(&mut Recorder) -> T) -> T {

@@ -21,3 +21,4 @@ mod origin;
 mod reading;
 mod recording;
 mod replay;
+mod shards;

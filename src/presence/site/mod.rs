@@ -155,6 +155,8 @@ pub struct Site {
     now: Timestamp,
     version: u64,
     peak: Option<Peak>,
+    /// Whether it has but a share of the members, so that the peak of all has to be told to it.
+    shared: bool,
     /// What was done; whoever holds the site counts along.
     pub totals: Totals,
     departures: Vec<Departure>,
@@ -190,6 +192,7 @@ impl Site {
             now,
             version: 0,
             peak: None,
+            shared: false,
             totals: Totals::default(),
             departures: Vec::new(),
             views: Vec::new(),
@@ -326,10 +329,22 @@ impl Site {
         }
     }
 
+    /// Says that it has but a share of the members: what it counts is not how many there are.
+    pub fn share(&mut self) {
+        self.shared = true;
+    }
+
+    /// Is told how many were online at once, and when. It is stored with the next row.
+    pub fn tell_peak(&mut self, told: Peak) {
+        if self.peak.is_none_or(|peak| told.total > peak.total) {
+            self.peak = Some(told);
+        }
+    }
+
     fn note_peak(&mut self) {
         let total = self.numbers().people() as u32;
-        if self.peak.is_none_or(|peak| total > peak.total) && total > 0 {
-            self.peak = Some(Peak { total, at: self.now });
+        if total > 0 && !self.shared {
+            self.tell_peak(Peak { total, at: self.now });
         }
     }
 }

@@ -48,12 +48,13 @@ impl Site {
     /// # Errors
     /// When they were packed by another release, or damaged.
     pub fn adopt(&mut self, packed: &[u8]) -> Result<(), Invalid> {
-        let Batch { places, members, .. } = record::decode(packed)?;
+        // By the other one's clock, as nothing is to be seen of the way: the platform's clocks agree to some milliseconds.
+        let Batch { written, places, members, .. } = record::decode(packed)?;
         let places: Vec<_> = places.into_iter().map(|place| self.places.hold(place)).collect();
         for record in members {
             self.note(record.key.borrow());
             let kind = record.key.kind();
-            let member = self.member(record, self.now, &places);
+            let member = self.member(record, written, &places);
             self.take_in(kind, member);
         }
         places.into_iter().for_each(|id| self.places.release(id));

@@ -1,0 +1,307 @@
+//! A site's objects among themselves: who keeps whom, and the way from one to another.
+//!
+//! When `SHARDS` is changed, each object has what is its own now handed over before it answers anything else. Its platform
+//! starts objects anew when a setting changes, so all that matters is what each finds when it is first called.
+
+use super::calls::{self, Object, PATIENCE};
+use super::clock;
+use super::object::{blob, text};
+use super::presence_object::Presence;
+use crate::presence::id::UserId;
+use crate::presence::member::{Departure, KeyRef, MemberKey, Viewed};
+use crate::presence::record;
+use crate::presence::reports::{Report, Reports};
+use crate::presence::shards::Shards;
+use crate::presence::site::Outcome;
+use crate::presence::time::{Seconds, Timestamp};
+use crate::protocol::call::{Call, Share};
+use crate::protocol::moves::{LOAD, Load, Place, Row, Table, Taken, Wish};
+use futures_util::future::{FutureExt, LocalBoxFuture, Shared, join_all};
+use std::cell::{Cell, RefCell};
+use worker::{Error, Result, SqlStorageValue, console_error};
+
+/// After how long it is tried again to have handed over what was not.
+const AGAIN: Seconds = Seconds(30);
+
+/// What stands between a topic and who has looked at it: neither has control characters.
+const SEPARATOR: char = '\u{1f}';
+
+/// An object among those of its site.
+pub struct Among {
+    /// Which it is; none where its name does not tell.
+    share: Option<Share>,
+    /// Until when nothing has to be handed over; for ever, where all was.
+    settled: Cell<Option<Timestamp>>,
+    settling: RefCell<Option<Shared<LocalBoxFuture<'static, ()>>>>,
+}
+
+impl Among {
+    /// The object of this name.
+    pub fn of(name: Option<String>) -> Self {
+        let share = name.and_then(|name| Share::of(&name));
+        Self { share, settled: Cell::new(None), settling: RefCell::default() }
+    }
+
+    /// What a test calls it in whom it makes something go wrong.
+    #[cfg(feature = "test-hooks")]
+    pub fn called(&self) -> String {
+        format!("object-{}", self.share.as_ref().map_or(0, |share| share.number))
+    }
+}
+
+impl Presence {
+    /// Sees to it that everything that is this object's is here.
+    pub async fn settle(&self) {
+        let settled = |until: Timestamp| clock::now() < until;
+        if self.among.settled.get().is_some_and(settled) {
+            return;
+        }
+        let known = self.among.settling.borrow().clone();
+        let settling = match (known, self.this.upgrade()) {
+            (Some(settling), _) => settling,
+            (None, Some(this)) => {
+                let settling = async move { this.have_handed_over().await }.boxed_local().shared();
+                *self.among.settling.borrow_mut() = Some(settling.clone());
+                // Should whoever has asked not wait any more, it goes on.
+                let to_the_end = settling.clone();
+                self.store.wait_until(to_the_end);
+                settling
+            }
+            (None, None) => return,
+        };
+        settling.await;
+    }
+
+    async fn have_handed_over(&self) {
+        let until = match self.try_to_have_handed_over().await {
+            Ok(()) => Timestamp::from_millis(i64::MAX),
+            Err(error) => {
+                console_error!("not all is here yet that was kept elsewhere: {error}");
+                clock::now().plus(AGAIN)
+            }
+        };
+        self.among.settled.set(Some(until));
+        self.among.settling.borrow_mut().take();
+    }
+
+    async fn try_to_have_handed_over(&self) -> Result<()> {
+        let (Some(share), shards) = (&self.among.share, self.config()?.shards) else { return Ok(()) };
+        let before = self.kept_number("shards")?.or((share.number == 0).then_some(1));
+        if before == Some(shards.count()) || share.number >= shards.count() {
+            return Ok(());
+        }
+        let most: u32 = match share.number {
+            0 => self.most()?,
+            _ => self.ask(0, &Call::Most).await?,
+        };
+        let others = (0..most).filter(|other| *other != share.number);
+        for done in join_all(others.map(|other| self.collect(other))).await {
+            done?;
+        }
+        if before.is_some() {
+            // Others may have asked before this one knew that it is to hand over anything.
+            let (others, call) = (shards.all().filter(|other| *other != share.number), Call::Collect(share.number));
+            for done in join_all(others.map(|other| self.ask::<()>(other, &call))).await {
+                done?;
+            }
+        }
+        self.keep_number("shards", shards.count())?;
+        if share.number == 0 {
+            self.keep_number("most_shards", most.max(shards.count()))?;
+        }
+        Ok(())
+    }
+
+    /// What came of reading the rows, less what is another object's. Of those who had gone when they were handed over the
+    /// rows tell still, as if they went now.
+    pub fn without_handed_over(&self, mut outcome: Outcome) -> Result<Outcome> {
+        let (Some(share), shards) = (&self.among.share, self.config()?.shards) else { return Ok(outcome) };
+        if self.kept_number("shards")? == Some(shards.count()) {
+            let own = |key: KeyRef<'_>| shards.home(key) == share.number;
+            outcome.departures.retain(|departure| own(MemberKey::User(&departure.user)));
+            outcome.views.retain(|viewed| own(viewed.viewer.borrow()));
+        }
+        Ok(outcome)
+    }
+
+    /// Over how many objects the site has ever been spread.
+    pub fn most(&self) -> Result<u32> {
+        Ok(self.kept_number("most_shards")?.unwrap_or(1).max(self.config()?.shards.count()))
+    }
+
+    /// Has another object hand over what is this one's.
+    pub async fn collect(&self, other: u32) -> Result<()> {
+        let Some(Share { number: home, .. }) = self.among.share else { return Ok(()) };
+        let mut wish = Wish { shards: self.config()?.shards, home, taken: Taken::default(), from: Place::Online };
+        while wish.from != Place::Nowhere || !wish.taken.is_empty() {
+            let load: Load = self.ask(other, &Call::Release(wish.clone())).await?;
+            self.take_in(&load)?;
+            wish = Wish { from: load.next.clone(), taken: load.taken(), ..wish };
+        }
+        Ok(())
+    }
+
+    fn take_in(&self, load: &Load) -> Result<()> {
+        self.with_site(|presence, site| {
+            if !load.packed.is_empty() {
+                site.adopt(&load.packed).map_err(|error| Error::RustError(error.to_string()))?;
+            }
+            let mut outcome = site.outcome();
+            for Row { table, key, data } in &load.rows {
+                match table {
+                    Table::LastSeen => outcome.departures.extend(record::decode::<Departure>(data).ok()),
+                    Table::Viewers => outcome.views.extend(record::decode::<Viewed>(data).ok()),
+                    Table::Hidden => {
+                        let since = std::str::from_utf8(data).ok().and_then(|millis| millis.parse().ok());
+                        let hidden = UserId::parse(key.as_str()).ok().zip(since.map(Timestamp::from_millis));
+                        site.know_hidden(hidden.clone());
+                        outcome.hidden.extend(hidden.map(|(user, since)| (user, Some(since))));
+                    }
+                }
+            }
+            presence.keep(outcome)
+        })
+    }
+
+    /// Hands over what is another object's, and lets go of what that one has taken in.
+    pub fn release(&self, wish: Wish) -> Result<Load> {
+        let Wish { shards, home, taken, from } = wish;
+        if shards != self.config()?.shards {
+            return Err(Error::RustError("it knows of another number of shards".into()));
+        }
+        self.let_go(taken)?;
+        match from {
+            Place::Online => self.with_site(|_, site| {
+                let members = site.strangers(shards, home, LOAD);
+                if members.is_empty() {
+                    return Ok(Load::of_rows(Vec::new(), Place::Table(Table::LastSeen, String::new())));
+                }
+                Ok(Load { packed: site.pack(&members), members, rows: Vec::new(), next: Place::Online })
+            }),
+            Place::Table(table, after) => self.rows_of(table, &after, |key| shards.home(key.borrow()) == home),
+            Place::Nowhere => Ok(Load::of_rows(Vec::new(), Place::Nowhere)),
+        }
+    }
+
+    /// The rows among the next ones of a table that are somebody else's.
+    fn rows_of(&self, table: Table, after: &str, moves: impl Fn(&MemberKey) -> bool) -> Result<Load> {
+        let (topic, by) = after.split_once(SEPARATOR).unwrap_or_default();
+        let (query, mut bindings) = match table {
+            Table::LastSeen => {
+                ("SELECT user, data FROM last_seen WHERE user > ? ORDER BY user LIMIT ?", vec![after.into()])
+            }
+            Table::Hidden => (
+                "SELECT user, CAST(CAST(at AS TEXT) AS BLOB) FROM hidden WHERE user > ? ORDER BY user LIMIT ?",
+                vec![after.into()],
+            ),
+            Table::Viewers => (
+                "SELECT topic || char(31) || viewer, data FROM viewers WHERE (topic, viewer) > (?, ?) ORDER BY topic, viewer LIMIT ?",
+                vec![topic.into(), by.into()],
+            ),
+        };
+        bindings.push(SqlStorageValue::Integer(LOAD as i64));
+        let rows = self.store.rows(query, bindings)?.into_iter().filter_map(|row| {
+            let mut row = row.into_iter();
+            Some(Row { table, key: text(row.next())?, data: blob(row.next())? })
+        });
+        let mut rows: Vec<_> = rows.collect();
+        let next = match (rows.last(), table.next()) {
+            (Some(last), _) => Place::Table(table, last.key.clone()),
+            (None, Some(next)) => Place::Table(next, String::new()),
+            (None, None) => Place::Nowhere,
+        };
+        let of = |row: &Row| match table {
+            Table::LastSeen | Table::Hidden => UserId::parse(row.key.as_str()).ok().map(MemberKey::User),
+            Table::Viewers => record::decode::<Viewed>(&row.data).ok().map(|viewed| viewed.viewer),
+        };
+        rows.retain(|row| of(row).is_some_and(|key| moves(&key)));
+        Ok(Load::of_rows(rows, next))
+    }
+
+    fn let_go(&self, taken: Taken) -> Result<()> {
+        for (table, key) in taken.rows {
+            match (table, key.split_once(SEPARATOR)) {
+                (Table::LastSeen, _) => self.store.run("DELETE FROM last_seen WHERE user = ?", vec![key.into()])?,
+                (Table::Hidden, _) => self.store.run("DELETE FROM hidden WHERE user = ?", vec![key.into()])?,
+                (Table::Viewers, Some((topic, by))) => {
+                    let bindings = vec![topic.into(), by.into()];
+                    self.store.run("DELETE FROM viewers WHERE topic = ? AND viewer = ?", bindings)?;
+                }
+                (Table::Viewers, None) => {}
+            }
+        }
+        if !taken.members.is_empty() {
+            self.with_site(|presence, site| {
+                site.give(&taken.members);
+                presence.keep(site.outcome())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Hands over members who are known by other keys from now on, which another object keeps.
+    pub fn claimed(&self, keys: &[MemberKey]) -> Result<Vec<u8>> {
+        self.with_site(|presence, site| {
+            let packed = site.pack(keys);
+            site.give(keys);
+            presence.keep(site.outcome())?;
+            Ok(packed)
+        })
+    }
+
+    /// What of a batch is for this object, and those who come with it from others, packed. What is for others is passed on:
+    /// while a change of their number rolls out there are some who do not know of it yet.
+    pub async fn own_part(&self, reports: Reports) -> Result<(Reports, Vec<Vec<u8>>)> {
+        let (shards, mut packed) = (self.config()?.shards, Vec::new());
+        let Some(own) = self.among.share.as_ref().map(|share| share.number) else { return Ok((reports, packed)) };
+        let is_own = |report: &Report<u32>| shards.home(report.signal.key()) == own;
+        let reports = match reports.list.iter().all(is_own) {
+            true => reports,
+            false => {
+                let all = Vec::<Report>::from(reports).into_iter();
+                let (ours, theirs): (Vec<_>, Vec<_>) = all.partition(|report| shards.home(report.signal.key()) == own);
+                self.pass_on(shards, theirs.into()).await?;
+                ours.into()
+            }
+        };
+        for (other, keys) in shards.claims(&reports) {
+            match self.ask::<Vec<u8>>(other, &Call::Claim(keys)).await {
+                Ok(members) => packed.push(members),
+                // They are counted there until their window is over.
+                Err(error) => console_error!("who signed in was not taken over: {error}"),
+            }
+        }
+        Ok((reports, packed))
+    }
+
+    async fn pass_on(&self, shards: Shards, reports: Reports) -> Result<()> {
+        for wave in shards.split(reports) {
+            let calls = wave
+                .into_iter()
+                .map(|(home, reports)| async move { self.ask::<()>(home, &Call::PassedOn(reports)).await });
+            for done in join_all(calls).await {
+                done?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that it has been told of members who may be another object's: they are handed over in a while.
+    pub fn has_strangers(&self) -> Result<()> {
+        self.among.settled.set(Some(clock::now().plus(AGAIN)));
+        self.keep_number("shards", 0)
+    }
+
+    fn kept_number(&self, name: &str) -> Result<Option<u32>> {
+        Ok(self.kept(name)?.and_then(|text| text.parse().ok()))
+    }
+
+    fn keep_number(&self, name: &str, number: u32) -> Result<()> {
+        self.keep_as(name, number.to_string())
+    }
+
+    async fn ask<T: for<'a> serde::Deserialize<'a>>(&self, number: u32, call: &Call) -> Result<T> {
+        let Some(share) = &self.among.share else { return Err(Error::RustError("it does not know its name".into())) };
+        calls::ask(&self.env, Object::Presence(&share.site, number), call, PATIENCE).await
+    }
+}
