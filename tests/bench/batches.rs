@@ -16,7 +16,6 @@ pub const BATCH: usize = 1000;
 const SPREAD: usize = 300_000;
 
 /// A site that is sent them, on which everybody stays for as long as anything is measured.
-#[allow(dead_code, reason = "the tests fill nothing")]
 pub fn driven(setup: Setup) -> Setup {
     setup.var("SITE", "bench").var("ONLINE_TIMEOUT", "7200").beside("tests/bench/workers/driver.js")
 }
@@ -41,14 +40,12 @@ pub fn guest(number: usize, page: String) -> Touch {
 }
 
 /// A user on one of 500 pages, who has a name.
-#[allow(dead_code, reason = "the tests need no users")]
 pub fn user(number: usize) -> Touch {
     let profile = Profile { name: Name::parse(format!("Visitor {number}")).ok(), ..Profile::default() };
     touch(MemberKey::User(UserId::parse(user_id(number)).unwrap()), Some(profile), page(number))
 }
 
 /// The id of that user.
-#[allow(dead_code, reason = "the tests need no users")]
 pub fn user_id(number: usize) -> String {
     format!("user-{number}")
 }
@@ -59,7 +56,6 @@ pub fn page(number: usize) -> String {
 }
 
 /// Has so many be online, who came one after the other in the last minutes.
-#[allow(dead_code, reason = "the tests fill nothing")]
 pub fn fill(port: u16, members: usize, member: impl Fn(usize) -> Touch) {
     let mut connection = Connection::open(port);
     let numbers: Vec<usize> = (0..members).collect();

@@ -1,6 +1,7 @@
 //! `npm run bench`: what presence costs, in the core alone, over HTTP, for those who read and who watch, and to start. Times
 //! differ from machine to machine; what is compared here is measured side by side, in turns, and its ratios hardly differ.
 
+#[allow(dead_code, reason = "the tests use the rest of it")]
 mod batches;
 mod core;
 #[allow(dead_code, reason = "the tests use the rest of it")]
@@ -17,6 +18,7 @@ mod live;
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../runtime/live_socket.rs"]
 mod live_socket;
+#[allow(dead_code, reason = "the tests use the rest of it")]
 mod load;
 mod reading;
 mod report;

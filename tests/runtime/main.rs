@@ -2,6 +2,9 @@
 
 mod access;
 mod bad_input;
+#[allow(dead_code, reason = "the bench uses the rest of it")]
+#[path = "../bench/batches.rs"]
+mod batches;
 mod blocks;
 #[allow(dead_code, reason = "the bench uses the rest of it")]
 mod crowd;
@@ -11,13 +14,19 @@ mod django_users;
 mod durability;
 mod faults;
 mod harness;
+mod killed_under_load;
 mod live;
 mod live_crowd;
 mod live_lease;
 mod live_socket;
+#[allow(dead_code, reason = "the bench uses the rest of it")]
+#[path = "../bench/load.rs"]
+mod load;
 mod logins;
 mod metrics;
 mod origin;
 mod reading;
 mod recording;
 mod replay;
+#[path = "../bench/site.rs"]
+mod site;
