@@ -4,7 +4,7 @@
 
 use crate::batches::{driven, fill, guest, page, user, user_id};
 use crate::harness::{Server, Setup};
-use crate::load::{self, Load};
+use crate::load::{self, Connection, Load};
 use crate::report::{Bar, Spread, bar, figure};
 use std::time::Duration;
 
@@ -113,6 +113,8 @@ fn filled(members: usize, fill: &dyn Fn(u16)) -> Server {
 fn measure(scenarios: &mut [Scenario]) {
     for round in 0..=ROUNDS {
         for scenario in &mut *scenarios {
+            // Whom nobody asked for ten seconds is asleep: how long it takes to wake is measured by `start`.
+            assert_eq!(Connection::open(scenario.port).ask(scenario.requests.last().unwrap()), 200);
             let load = load::run(scenario.port, CONNECTIONS, ROUND, &scenario.requests);
             assert_eq!(load.refused, 0, "{}", scenario.name);
             let answered = (load.rate * ROUND.as_secs_f64()) as usize;

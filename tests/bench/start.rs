@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Instant;
 
 const PART: &str = "start";
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 /// With so many members the bar is told.
 const JUDGED: usize = 100_000;
 
@@ -55,7 +55,7 @@ fn first_record() {
 
 /// The first list after a stop, beyond what it takes where nobody is online.
 fn wake() {
-    let mut servers = [0, 10_000, JUDGED].map(|members| {
+    let mut servers = [0, 10_000, JUDGED, 1_000_000].map(|members| {
         let server = driven(Setup::new()).start();
         fill(server.beside.unwrap(), members, |number| guest(number, page(number)));
         (server, members, Vec::new())
