@@ -19,6 +19,9 @@ extern "C" {
 /// How often what nobody needs any more is swept out of storage.
 pub const SWEEP: Millis = Millis(86_400_000);
 
+/// How many rows it counts for to set an alarm.
+const ALARM: u64 = 1;
+
 /// A blob that lies in 16 pages of its own and fills them to the last byte, so that nothing of theirs is left. (Of a row
 /// with such a blob, 485 bytes lie with the others' beginnings, and each further page of 4,096 holds 4,092.)
 const ZEROS: usize = 485 + 16 * 4092;
@@ -50,8 +53,12 @@ impl Store {
     /// Runs a statement.
     pub fn run(&self, statement: &str, bindings: Row) -> Result<()> {
         let cursor = self.sql()?.exec(statement, bindings)?;
-        self.written.set(self.written.get() + cursor.rows_written() as u64);
+        self.count_written(cursor.rows_written() as u64);
         Ok(())
+    }
+
+    fn count_written(&self, rows: u64) {
+        self.written.set(self.written.get() + rows);
     }
 
     /// How many rows were written since this was asked last, as they are billed.
@@ -89,7 +96,10 @@ impl Store {
         let set = match storage.get_alarm().await {
             // One may have been set while we asked.
             Ok(None) if self.wakes_at.get().is_some() => return,
-            Ok(None) => storage.set_alarm(i64::from(SWEEP.0)).await,
+            Ok(None) => {
+                self.count_written(ALARM);
+                storage.set_alarm(i64::from(SWEEP.0)).await
+            }
             Ok(Some(_)) => Ok(()),
             Err(error) => Err(error),
         };
@@ -121,6 +131,7 @@ impl Store {
             return;
         }
         self.wakes_at.set(Some(deadline));
+        self.count_written(ALARM);
         let wait = Duration::from_millis(u64::from(deadline.since(now).0).max(1));
         let storage = self.state.storage();
         self.wait_until(async move {

@@ -3,8 +3,8 @@
 //! Django with Redis. They take turns, and a ratio is of two that were measured one after the other.
 
 use crate::django::Django;
-use crate::harness::{FIREFOX, Server, Setup};
-use crate::load::{self, Load};
+use crate::harness::{Server, Setup};
+use crate::load::{self, Load, VISITORS};
 use crate::report::{Bar, Spread, bar, figure};
 use crate::site;
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -14,9 +14,6 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 const PART: &str = "recording a page";
-const VISITORS: usize = 1000;
-/// Each comes to so many pages in turn, so that every request is news and none is spared.
-const PAGES: usize = 4;
 const CONNECTIONS: usize = 32;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
@@ -99,7 +96,7 @@ fn scenarios(site: u16) -> Vec<Scenario> {
     let of = |name, port, what, headers: &dyn Fn(usize) -> (&'static str, String)| Scenario {
         name,
         port,
-        requests: requests(headers),
+        requests: load::pages(headers),
         what,
         rounds: Vec::new(),
         calm: Vec::new(),
@@ -194,21 +191,6 @@ fn verify(scenario: &Scenario) {
     assert_eq!(refused, 0, "{}", scenario.name);
     let recorded = scenario.what.recorded();
     assert!(recorded.is_none_or(|visitors| visitors == VISITORS), "{}: {recorded:?}", scenario.name);
-}
-
-/// The requests of all visitors for their pages: a target's query and further headers, by visitor.
-fn requests(of: impl Fn(usize) -> (&'static str, String)) -> Vec<Vec<u8>> {
-    let one = |number: usize| {
-        let (visitor, page) = (number % VISITORS, number / VISITORS);
-        let (query, headers) = of(visitor);
-        let address = format!("10.0.{}.{}", visitor / 250, visitor % 250);
-        format!(
-            "GET /page/{page}{query} HTTP/1.1\r\nhost: bench\r\nuser-agent: {FIREFOX}\r\naccept: text/html\r\n\
-             sec-fetch-dest: document\r\ncf-connecting-ip: {address}\r\nx-user: {visitor}\r\n{headers}\r\n"
-        )
-        .into_bytes()
-    };
-    (0..VISITORS * PAGES).map(one).collect()
 }
 
 pub fn id(visitor: usize) -> String {

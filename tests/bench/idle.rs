@@ -1,10 +1,12 @@
 //! What it takes to watch while nothing happens: memory, waking up, and how often that has to be.
 
+use crate::batches::{driven, fill, guest, page};
 use crate::crowd::{Crowd, most_watchers};
 use crate::harness::{Server, Setup};
 use crate::http::SECRET;
 use crate::live::{ALL, SELDOM, heading, server, settle, visible};
-use crate::load::{Connection, touch};
+use crate::load::Connection;
+use crate::start::timed;
 use std::time::{Duration, Instant};
 use whos_online::presence::id::{TabId, UserId};
 use whos_online::presence::member::{MemberKey, Place, Signal, State, Touch};
@@ -58,23 +60,13 @@ fn gather(server: &Server, watchers: usize) -> (Crowd, usize) {
 /// Has the object sleep with so many members, and measures the first answer after that.
 fn rebuild() {
     const MEMBERS: usize = 10_000;
-    let server = Setup::hooked().var("SITE", "bench").var("PRESENCE_SECRET", SECRET).start();
+    let server = driven(Setup::hooked().var("PRESENCE_SECRET", SECRET)).start();
     let mut crowd = Crowd::new();
     crowd.open(&server, 100, ALL);
-    let mut connection = Connection::open(server.port);
-    for member in 0..MEMBERS {
-        let body = format!(r#"{{"path":"/page/{}"}}"#, member % 500);
-        let address = format!("10.7.{}.{}", member / 250, member % 250);
-        assert_eq!(connection.ask(&touch(&address, "", &body)), 204);
-        crowd.hear(Duration::ZERO);
-    }
+    fill(server.beside.unwrap(), MEMBERS, |number| guest(number, page(number)));
     settle(&mut crowd);
-    let mut ask = |limit: usize| {
-        let request = format!("GET /_presence/v1/online.json?limit={limit} HTTP/1.1\r\nhost: bench\r\n\r\n");
-        let start = Instant::now();
-        assert_eq!(connection.ask(request.as_bytes()), 200);
-        start.elapsed().as_secs_f64() * 1000.0
-    };
+    let mut connection = Connection::open(server.port);
+    let mut ask = |limit: usize| timed(&mut connection, &format!("/_presence/v1/online.json?limit={limit}"));
     ask(1);
     let (built, start) = (server.built(), Instant::now());
     while start.elapsed() < Duration::from_secs(14) {

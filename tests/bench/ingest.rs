@@ -1,6 +1,7 @@
 //! How many touches one object takes, durably: in batches of a thousand as recorders send them, beside an object that
 //! writes a row for each, and a Redis sorted set that is told by pipelines of a thousand and keeps nothing on disk.
 
+use crate::batches::{BATCH, guest, page, request};
 use crate::django::Redis;
 use crate::harness::{FIREFOX, Setup};
 use crate::load;
@@ -9,15 +10,8 @@ use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use whos_online::presence::id::{GuestKey, PagePath};
-use whos_online::presence::member::{MemberKey, Place, Signal, State, Touch};
-use whos_online::presence::reports::{Report, Reports};
-use whos_online::presence::time::Millis;
-use whos_online::presence::totals::Counted;
-use whos_online::protocol::call::{Call, write};
 
 const PART: &str = "ingest of one object";
-const BATCH: usize = 1000;
 const CONNECTIONS: usize = 4;
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_secs(3);
@@ -35,7 +29,7 @@ pub fn run() {
 
 fn measure(members: usize) {
     let server = Setup::new().var("SITE", "bench").beside("tests/bench/workers/driver.js").start();
-    let batches: Vec<_> = (0..members / BATCH).map(|number| post(&batch(number, members))).collect();
+    let batches: Vec<_> = (0..members / BATCH).map(|number| batch(number, members)).collect();
     let port = server.beside.unwrap();
     let mut first = load::Connection::open(port);
     for batch in &batches {
@@ -71,23 +65,10 @@ fn measure(members: usize) {
     }
 }
 
-/// The guests of a batch, each on one of 500 pages. A multiplication spreads them over all.
+/// The guests of a batch, each on one of 500 pages.
 fn batch(number: usize, members: usize) -> Vec<u8> {
-    let report = |index: usize| {
-        let guest = (number * BATCH + index) as u64;
-        let path = PagePath::parse(format!("/page/{}", guest % 500)).unwrap();
-        let key = MemberKey::Guest(GuestKey((guest % members as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-        let place = Some(Place { path, title: None, topic: None });
-        let touch = Touch { key, was: None, profile: None, said: None, place, tab: None, state: State::Online };
-        Report { age: Millis(0), signal: Signal::Touch(touch) }
-    };
-    write(&Call::Apply(Reports::from((0..BATCH).map(report).collect::<Vec<_>>()), Counted::default()))
-}
-
-fn post(body: &[u8]) -> Vec<u8> {
-    let mut request = format!("POST / HTTP/1.1\r\nhost: bench\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
-    request.extend_from_slice(body);
-    request
+    let numbers = (number * BATCH..(number + 1) * BATCH).map(|number| (number % members, page(number)));
+    request(numbers.map(|(number, page)| (0, guest(number, page))))
 }
 
 fn hit(visitor: usize) -> Vec<u8> {

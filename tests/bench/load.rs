@@ -1,11 +1,17 @@
 //! A load: connections that are kept alive, each of which asks again as soon as it is answered.
 
 use crate::harness::FIREFOX;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// How many visitors come to pages.
+pub const VISITORS: usize = 1000;
+
+/// A server that is to go has gone by then.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What came of it.
 pub struct Load {
@@ -36,14 +42,19 @@ impl Connection {
 
     /// Sends a request, reads the answer to its end, and gives its status.
     pub fn ask(&mut self, request: &[u8]) -> u16 {
-        self.writer.write_all(request).unwrap();
+        self.try_ask(request).unwrap()
+    }
+
+    /// The same where the server may be gone; the status is 0 where it went before it answered.
+    fn try_ask(&mut self, request: &[u8]) -> io::Result<u16> {
+        self.writer.write_all(request)?;
         let mut line = String::new();
-        self.reader.read_line(&mut line).unwrap();
+        self.reader.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         let mut length = (status == 204).then_some(0);
         loop {
             line.clear();
-            self.reader.read_line(&mut line).unwrap();
+            self.reader.read_line(&mut line)?;
             if line.trim_end().is_empty() {
                 break;
             }
@@ -52,22 +63,22 @@ impl Connection {
             }
         }
         match length {
-            Some(length) => self.skip(length),
+            Some(length) => self.skip(length)?,
             None => loop {
                 line.clear();
-                self.reader.read_line(&mut line).unwrap();
+                self.reader.read_line(&mut line)?;
                 let chunk = usize::from_str_radix(line.trim_end(), 16).unwrap_or(0);
-                self.skip(chunk + 2);
+                self.skip(chunk + 2)?;
                 if chunk == 0 {
                     break;
                 }
             },
         }
-        status
+        Ok(status)
     }
 
-    fn skip(&mut self, length: usize) {
-        std::io::copy(&mut self.reader.by_ref().take(length as u64), &mut std::io::sink()).unwrap();
+    fn skip(&mut self, length: usize) -> io::Result<()> {
+        io::copy(&mut self.reader.by_ref().take(length as u64), &mut io::sink()).map(drop)
     }
 }
 
@@ -81,6 +92,22 @@ pub fn touch(address: &str, headers: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The requests of a thousand visitors for four pages in turn, so that each is news and none is spared: a target's query and
+/// further headers, by visitor.
+pub fn pages(of: impl Fn(usize) -> (&'static str, String)) -> Vec<Vec<u8>> {
+    let one = |number: usize| {
+        let (visitor, page) = (number % VISITORS, number / VISITORS);
+        let (query, headers) = of(visitor);
+        let address = format!("10.0.{}.{}", visitor / 250, visitor % 250);
+        format!(
+            "GET /page/{page}{query} HTTP/1.1\r\nhost: bench\r\nuser-agent: {FIREFOX}\r\naccept: text/html\r\n\
+             sec-fetch-dest: document\r\ncf-connecting-ip: {address}\r\nx-user: {visitor}\r\n{headers}\r\n"
+        )
+        .into_bytes()
+    };
+    (0..VISITORS * 4).map(one).collect()
+}
+
 /// Sends requests, in turn, over and over, for some time.
 pub fn run(port: u16, connections: usize, time: Duration, requests: &[Vec<u8>]) -> Load {
     sent(port, connections, time, None, requests)
@@ -91,6 +118,30 @@ pub fn run(port: u16, connections: usize, time: Duration, requests: &[Vec<u8>]) 
 pub fn paced(port: u16, every: Duration, time: Duration, requests: &[Vec<u8>]) -> Load {
     const AT_ONCE: usize = 8;
     sent(port, AT_ONCE, time, Some(every), requests)
+}
+
+/// Has each connection send its requests, by its own number and theirs, one after the other until the server is gone. Whoever
+/// wants to know is told of each that was answered.
+pub fn until_it_is_gone(
+    port: u16,
+    connections: usize,
+    request: impl Fn(usize, usize) -> Vec<u8> + Sync,
+    answered: impl Fn(usize, usize) + Sync,
+) {
+    let start = Instant::now();
+    let one = |connection: usize| {
+        let mut open = Connection::open(port);
+        for number in 0.. {
+            match open.try_ask(&request(connection, number)) {
+                Ok(200) => answered(connection, number),
+                Ok(0) | Err(_) => return,
+                Ok(status) => panic!("answered {status}"),
+            }
+            assert!(start.elapsed() < LONGEST, "the server goes on and on");
+        }
+    };
+    let one = &one;
+    thread::scope(|scope| (0..connections).for_each(|connection| drop(scope.spawn(move || one(connection)))));
 }
 
 fn sent(port: u16, connections: usize, time: Duration, every: Option<Duration>, requests: &[Vec<u8>]) -> Load {

@@ -1,41 +1,38 @@
 //! A day of a site, on the core and the recorder that ship, with a clock of its own.
 
+use super::visitors::{self, DAY, PAGES, View};
 use fastrand::Rng;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use whos_online::presence::attention::Attention;
 use whos_online::presence::gathering::Gathering;
-use whos_online::presence::id::{GuestKey, PagePath, UserId};
-use whos_online::presence::member::{MemberKey, Place, Signal, State, Touch};
+use whos_online::presence::id::UserId;
+use whos_online::presence::member::Signal;
 use whos_online::presence::recorder::Recorder;
+use whos_online::presence::reports::Report;
 use whos_online::presence::site::Site;
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
+use whos_online::presence::totals::Totals;
 use whos_online::presence::watchers::PACE;
 
-const DAY: f64 = 86_400.0;
 const RESOLUTION: Seconds = Seconds(30);
 const WINDOW: Seconds = Seconds(330);
 
-/// How many places visitors come through, of the more than 300 that there are: half of a site's visitors come through
-/// its six largest.
-const COLOS: usize = 80;
-/// How many requests a second of one site an isolate takes before there is another beside it, and for how long it is
-/// kept when none comes: the platform says neither, so these are guesses.
+/// How many requests a second of one site an isolate takes before there is another beside it: the platform does not say,
+/// so this is a guess.
 const PER_ISOLATE: f64 = 100.0;
-const IDLE: Millis = Millis(600_000);
-/// How many pages a visit has on average, and how long somebody stays on one: log-normal, with this median in seconds.
-const PAGES: f64 = 4.0;
-const DWELL: (f64, f64) = (40.0, 1.2);
-/// One visitor in five is signed in.
-const SIGNED_IN: f64 = 0.2;
 /// How long a call keeps the object active: its answer waits until what was written is safe.
 const CALL: Millis = Millis(15);
 /// The Worker's time for a page, in milliseconds: to pass it through, and to record it. From `npm run bench -- http`.
 const PASSING: f64 = 0.25;
 const RECORDING: f64 = 0.05;
+/// How long after the beginning of the day nothing of it is kept any more: the default of `LAST_SEEN_TIMEOUT`, and a day
+/// until the next sweep.
+const FORGOTTEN: Seconds = Seconds(9 * 86_400);
 
 /// Who wants to know what is new.
 #[derive(Clone, Copy, PartialEq)]
+#[allow(dead_code, reason = "a test lets nobody look")]
 pub enum Looking {
     /// Nobody: nothing is read all day.
     Nobody,
@@ -45,17 +42,53 @@ pub enum Looking {
     EveryPage,
 }
 
+/// What comes to a site.
+pub struct Traffic {
+    /// How many pages are viewed in the day.
+    pub views: u64,
+    /// How many different ones.
+    pub pages: u32,
+    /// How many places visitors come through.
+    pub colos: usize,
+    /// For how long an isolate is kept when nobody comes.
+    pub idle: Millis,
+    pub looking: Looking,
+}
+
 /// What was used of all that is billed.
 #[derive(Default)]
+#[allow(dead_code, reason = "a test looks at what the object has counted alone")]
 pub struct Used {
     pub views: f64,
     pub worker_requests: f64,
     pub passing_millis: f64,
     pub recording_millis: f64,
     pub object_requests: f64,
+    pub messages: f64,
     pub rows_written: f64,
     pub rows_read: f64,
     pub active_seconds: f64,
+    /// What the object has counted.
+    pub totals: Totals,
+}
+
+/// Something that has come to pass.
+#[allow(dead_code, reason = "a test follows it")]
+pub struct Step {
+    pub at: Timestamp,
+    pub what: What,
+    /// How many timers are running now that send a batch.
+    pub timers: usize,
+}
+
+#[allow(dead_code, reason = "a test follows it")]
+pub enum What {
+    /// A page was viewed.
+    Viewed(View),
+    /// Timers have run out, and whatever was waiting was sent.
+    Sent,
+    /// All is forgotten.
+    Swept,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +97,8 @@ enum Event {
     Send { isolate: usize },
     /// The object stores what it has heard.
     Store,
+    /// The object's alarm comes.
+    Wake,
     /// A visitor sees a page, and has so many more before them.
     View { visitor: u64, colo: usize, more: u32 },
 }
@@ -73,42 +108,51 @@ struct Isolate {
     used: Timestamp,
 }
 
-struct Day {
+struct Day<'a> {
+    traffic: &'a Traffic,
     site: Site,
     isolates: Vec<Option<Isolate>>,
     per_colo: Vec<usize>,
     events: BinaryHeap<Reverse<(Timestamp, u64, Event)>>,
     numbered: u64,
-    looking: Looking,
+    timers: usize,
     active_until: Timestamp,
     told: Timestamp,
+    wakes_at: Option<Timestamp>,
     gathering: Gathering,
+    departed: HashSet<UserId>,
     used: Used,
     random: Rng,
+    follow: &'a mut dyn FnMut(&Step),
 }
 
-/// Lets a day pass on which so many pages are viewed.
-pub fn simulate(views: u64, looking: Looking) -> Used {
+/// Lets a day pass, and tells what it took. Whoever follows hears of each step when it is done.
+pub fn simulate(traffic: &Traffic, follow: &mut dyn FnMut(&Step)) -> Used {
     let start = Timestamp::from_millis(1_795_132_800_000);
-    let weights: Vec<f64> = (1..=COLOS).map(|rank| 1.0 / rank as f64).collect();
+    let weights: Vec<f64> = (1..=traffic.colos).map(|rank| 1.0 / rank as f64).collect();
     let all: f64 = weights.iter().sum();
+    let a_second = traffic.views as f64 / DAY;
     let per_colo: Vec<usize> =
-        weights.iter().map(|weight| 1 + (views as f64 / DAY * weight / all / PER_ISOLATE) as usize).collect();
+        weights.iter().map(|weight| 1 + (a_second * weight / all / PER_ISOLATE) as usize).collect();
     let mut day = Day {
+        traffic,
         site: Site::new(WINDOW, start),
         isolates: (0..per_colo.iter().sum()).map(|_| None).collect(),
         per_colo,
         events: BinaryHeap::new(),
         numbered: 0,
-        looking,
+        timers: 0,
         active_until: start,
         told: start,
+        wakes_at: None,
         gathering: Gathering::default(),
+        departed: HashSet::new(),
         used: Used::default(),
         random: Rng::with_seed(7),
+        follow,
     };
-    let visits = (views as f64 / PAGES).round() as u64;
-    let mut arrivals: Vec<u32> = (0..visits).map(|_| time_of_day(&mut day.random)).collect();
+    let visits = (traffic.views as f64 / PAGES).round() as u64;
+    let mut arrivals: Vec<u32> = (0..visits).map(|_| visitors::time_of_day(&mut day.random)).collect();
     arrivals.sort_unstable();
     for (visitor, millis) in arrivals.into_iter().enumerate() {
         let at = start.plus(Millis(millis));
@@ -118,25 +162,27 @@ pub fn simulate(views: u64, looking: Looking) -> Used {
             colo -= weight;
             colo < 0.0
         });
-        let more = (day.random.f64().ln() / (1.0 - 1.0 / PAGES).ln()) as u32;
-        day.view(at, visitor as u64, colo.unwrap_or_default(), more);
+        let more = visitors::more_pages(&mut day.random);
+        day.view(at, visitor as u64, colo.unwrap_or_default(), more, true);
     }
     day.pass_to(start.plus(Seconds(2 * DAY as u32)));
+    day.sweep(start.plus(FORGOTTEN));
+    day.used.totals = day.site.totals;
     day.used
 }
 
-impl Day {
+impl Day<'_> {
     fn pass_to(&mut self, until: Timestamp) {
-        while let Some(Reverse((at, _, event))) = self.events.pop() {
+        while let Some(Reverse((at, number, event))) = self.events.pop() {
             if at > until {
-                self.events.push(Reverse((at, self.numbered, event)));
-                self.numbered += 1;
+                self.events.push(Reverse((at, number, event)));
                 return;
             }
             match event {
                 Event::Send { isolate } => self.send(at, isolate),
-                Event::Store => self.store(),
-                Event::View { visitor, colo, more } => self.view(at, visitor, colo, more),
+                Event::Store => self.store(at),
+                Event::Wake => self.wake(at),
+                Event::View { visitor, colo, more } => self.view(at, visitor, colo, more, false),
             }
         }
     }
@@ -146,71 +192,131 @@ impl Day {
         self.events.push(Reverse((at, self.numbered, event)));
     }
 
-    fn view(&mut self, at: Timestamp, visitor: u64, colo: usize, more: u32) {
+    fn tell(&mut self, at: Timestamp, what: What) {
+        (self.follow)(&Step { at, what, timers: self.timers });
+    }
+
+    fn view(&mut self, at: Timestamp, visitor: u64, colo: usize, more: u32, first: bool) {
         self.used.views += 1.0;
         self.used.worker_requests += 1.0;
         self.used.passing_millis += PASSING;
         self.used.recording_millis += RECORDING;
-        let first: usize = self.per_colo.iter().take(colo).sum();
-        let isolate = first + self.random.usize(..self.per_colo[colo]);
+        let before: usize = self.per_colo.iter().take(colo).sum();
+        let isolate = before + self.random.usize(..self.per_colo[colo]);
         let known = &mut self.isolates[isolate];
-        if known.as_ref().is_some_and(|known| at.since(known.used) > IDLE) {
+        if known.as_ref().is_some_and(|known| at.since(known.used) > self.traffic.idle) {
             *known = None;
         }
         let known = known.get_or_insert_with(|| Isolate { recorder: Recorder::new(RESOLUTION, WINDOW, at), used: at });
         known.used = at;
-        let signal = touch(visitor, self.random.u32(..500));
-        if let Some(hold) = known.recorder.take(at, signal.clone()) {
+        let view = View { visitor, page: self.random.u32(..self.traffic.pages), first };
+        let signals = visitors::signals(&view, at, WINDOW);
+        let holds: Vec<_> = signals.iter().filter_map(|signal| known.recorder.take(at, signal.clone())).collect();
+        for hold in holds {
+            self.timers += 1;
             self.plan(at.plus(hold), Event::Send { isolate });
         }
-        if self.looking == Looking::EveryPage {
-            self.watch(at, signal);
+        if self.traffic.looking == Looking::EveryPage {
+            self.watch(at, signals);
         }
         if more > 0 {
-            let (median, spread) = DWELL;
-            let dwell = median * (spread * normal(&mut self.random)).exp() * 1000.0;
-            self.plan(at.plus(Millis(dwell as u32)), Event::View { visitor, colo, more: more - 1 });
+            let dwell = visitors::dwell(&mut self.random);
+            self.plan(at.plus(dwell), Event::View { visitor, colo, more: more - 1 });
         }
+        self.tell(at, What::Viewed(view));
     }
 
     /// A page connects, says where it is, and in the end that it is closed.
-    fn watch(&mut self, at: Timestamp, signal: Signal) {
+    fn watch(&mut self, at: Timestamp, signals: Vec<Signal>) {
         self.used.worker_requests += 1.0;
-        self.used.object_requests += 1.0 + 2.0 / crate::prices::MESSAGES_PER_REQUEST;
+        self.used.object_requests += 1.0;
+        self.used.messages += 2.0;
         self.stay_active(at, CALL);
-        let report = whos_online::presence::reports::Report { age: Millis(0), signal };
-        self.site.hear(at, vec![report]);
-        self.store();
+        let reports = signals.into_iter().map(|signal| Report { age: Millis(0), signal });
+        self.site.hear(at, reports.collect::<Vec<_>>());
+        self.store(at);
     }
 
     fn send(&mut self, at: Timestamp, isolate: usize) {
-        let Some(known) = self.isolates[isolate].as_mut().filter(|known| known.recorder.is_waiting()) else { return };
-        let reports = known.recorder.drain(at);
+        self.timers -= 1;
+        if let Some(mut known) = self.isolates[isolate].take() {
+            if known.recorder.is_waiting() {
+                self.send_batch(at, &mut known.recorder);
+            }
+            self.isolates[isolate] = Some(known);
+        }
+        // Several may run out at once.
+        let last = !matches!(self.events.peek(), Some(Reverse((next, _, Event::Send { .. }))) if *next == at);
+        if last {
+            self.tell(at, What::Sent);
+        }
+    }
+
+    fn send_batch(&mut self, at: Timestamp, recorder: &mut Recorder) {
+        let (reports, counted) = (recorder.drain(at), recorder.counted());
+        self.site.totals.add(counted, reports.list.len());
         self.site.hear(at, reports);
-        let quiet = self.looking == Looking::Nobody;
+        let quiet = self.traffic.looking == Looking::Nobody;
         let wait = if quiet { self.gathering.note(at) } else { Millis(0) };
-        let attention = if self.looking == Looking::Nobody { Attention::Nobody } else { Attention::Watched(PACE) };
-        known.recorder.heed(at, at.plus(CALL), attention);
+        let attention = if quiet { Attention::Nobody } else { Attention::Watched(PACE) };
+        recorder.heed(at, at.plus(CALL), attention);
         self.used.object_requests += 1.0;
         self.stay_active(at, Millis(wait.0 + CALL.0));
-        if self.looking != Looking::Nobody {
+        if !quiet {
             // It is told now, or a timer waits for its time.
             let wait = Millis(PACE.0.saturating_sub(at.since(self.told).0));
             self.stay_active(at, wait);
             self.told = at.plus(wait);
         }
         if wait == Millis(0) {
-            self.store();
+            self.store(at);
         } else {
             self.plan(at.plus(wait), Event::Store);
         }
     }
 
     /// The first who has waited long enough stores for all.
-    fn store(&mut self) {
+    fn store(&mut self, at: Timestamp) {
         let outcome = self.site.outcome();
         let rows = outcome.writes.len() + outcome.departures.len() + outcome.views.len() + outcome.hidden.len();
         self.used.rows_written += rows as f64;
+        self.departed.extend(outcome.departures.into_iter().map(|departure| departure.user));
+        if self.traffic.looking != Looking::Nobody {
+            self.wake_by(self.site.deadline(), at);
+        }
+    }
+
+    /// Sets the alarm for when the next one goes, as those who watch are told that. It costs a row, and a request when it
+    /// comes.
+    fn wake_by(&mut self, deadline: Option<Timestamp>, now: Timestamp) {
+        let Some(deadline) = deadline else { return };
+        if self.wakes_at.is_none_or(|at| at > deadline || at <= now) {
+            self.wakes_at = Some(deadline);
+            self.used.rows_written += 1.0;
+            self.plan(deadline, Event::Wake);
+        }
+    }
+
+    fn wake(&mut self, at: Timestamp) {
+        // One that was set anew does not come.
+        if self.wakes_at == Some(at) {
+            self.wakes_at = None;
+            self.used.object_requests += 1.0;
+            self.stay_active(at, CALL);
+            self.site.go_on(at, Vec::new);
+            self.store(at);
+        }
+    }
+
+    /// What was written to be read later is deleted in the end, which costs as much; in the days between, that is done
+    /// bit by bit. The alarm and the note that it was done are what a sweep costs each day.
+    fn sweep(&mut self, at: Timestamp) {
+        self.site.go_on(at, Vec::new);
+        self.store(at);
+        let (slots, write) = self.site.sweep();
+        let rows = slots.len() + usize::from(write.is_some()) + self.departed.len() + 2;
+        self.used.rows_written += rows as f64;
+        self.tell(at, What::Swept);
     }
 
     fn stay_active(&mut self, at: Timestamp, span: Millis) {
@@ -218,30 +324,4 @@ impl Day {
         self.used.active_seconds += f64::from(until.since(from).0) / 1000.0;
         self.active_until = self.active_until.max(until);
     }
-}
-
-fn touch(visitor: u64, page: u32) -> Signal {
-    let user = (visitor.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / f64::from(1 << 24) < SIGNED_IN;
-    let key = match UserId::parse(format!("user-{visitor}")) {
-        Ok(user_id) if user => MemberKey::User(user_id),
-        _ => MemberKey::Guest(GuestKey(visitor)),
-    };
-    let path = PagePath::parse(format!("/page/{page}")).ok();
-    let place = path.map(|path| Place { path, title: None, topic: None });
-    Signal::Touch(Touch { key, was: None, profile: None, said: None, place, tab: None, state: State::Online })
-}
-
-/// When in the day somebody comes, in milliseconds: at eight in the evening nine times as many as at eight in the morning.
-fn time_of_day(random: &mut Rng) -> u32 {
-    loop {
-        let at = random.f64();
-        if random.f64() * 1.8 < 1.0 + 0.8 * (std::f64::consts::TAU * (at - 14.0 / 24.0)).sin() {
-            return (at * DAY * 1000.0) as u32;
-        }
-    }
-}
-
-/// A standard normal figure (Box and Muller, 1958).
-fn normal(random: &mut Rng) -> f64 {
-    (-2.0 * (1.0 - random.f64()).ln()).sqrt() * (std::f64::consts::TAU * random.f64()).cos()
 }

@@ -2,11 +2,19 @@
 
 mod day;
 mod prices;
+mod visitors;
 
-use day::{Looking, Used, simulate};
-use prices::{AS_OF, Bill, of_free_plan};
+use day::{Looking, Traffic, Used, simulate};
+use prices::{AS_OF, Bill, object_requests, of_free_plan};
+use whos_online::presence::time::Millis;
 
 const SIZES: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
+
+/// How many places visitors come through, of the more than 300 that there are: half of a site's visitors come through
+/// its six largest.
+const COLOS: usize = 80;
+/// For how long an isolate is kept when nobody comes: the platform does not say, so this is a guess.
+const IDLE: Millis = Millis(600_000);
 
 fn main() {
     println!("dollars per million page views by the list prices of {AS_OF}, beyond what a plan includes");
@@ -28,14 +36,15 @@ fn main() {
             "free plan, pages a day"
         );
         for views in SIZES {
-            let used = simulate(views, looking);
+            let traffic = Traffic { views, pages: 500, colos: COLOS, idle: IDLE, looking };
+            let used = simulate(&traffic, &mut |_| {});
             let bill = Bill::of(&used);
             let (part, what) = of_free_plan(&used);
             let per_million = 1e6 / used.views;
             println!(
                 "{views:>12} {:>9.3} {:>9.4} {:>9.4} {:>22.5} {:>13.4} {:>8.0}% {:>34}",
                 bill.presence * per_million,
-                used.object_requests / used.views,
+                object_requests(&used) / used.views,
                 used.rows_written / used.views,
                 used.active_seconds / used.views,
                 bill.presence + bill.worker,

@@ -18,7 +18,7 @@ const ROWS_READ: f64 = 0.001;
 pub const OBJECT_GB: f64 = 0.128;
 
 /// How many incoming messages of a WebSocket are billed as one request.
-pub const MESSAGES_PER_REQUEST: f64 = 20.0;
+const MESSAGES_PER_REQUEST: f64 = 20.0;
 
 /// What a day cost.
 pub struct Bill {
@@ -30,7 +30,7 @@ pub struct Bill {
 
 impl Bill {
     pub fn of(used: &Used) -> Self {
-        let object = used.object_requests * OBJECT_REQUESTS
+        let object = object_requests(used) * OBJECT_REQUESTS
             + used.active_seconds * OBJECT_GB * GB_SECONDS
             + used.rows_written * ROWS_WRITTEN
             + used.rows_read * ROWS_READ;
@@ -41,11 +41,16 @@ impl Bill {
     }
 }
 
+/// Requests to the object, and what messages count for as such.
+pub fn object_requests(used: &Used) -> f64 {
+    used.object_requests + used.messages / MESSAGES_PER_REQUEST
+}
+
 /// How much of the free plan's day was used up, of what is used up first; and what that is.
 pub fn of_free_plan(used: &Used) -> (f64, &'static str) {
     let parts = [
         (used.worker_requests / 100_000.0, "requests to the Worker"),
-        (used.object_requests / 100_000.0, "requests to the object"),
+        (object_requests(used) / 100_000.0, "requests to the object"),
         (used.rows_written / 100_000.0, "rows written"),
         (used.rows_read / 5_000_000.0, "rows read"),
         (used.active_seconds * OBJECT_GB / 13_000.0, "GB-seconds"),

@@ -42,13 +42,14 @@ pub struct Setup {
     outbound: Option<u16>,
     socket: Option<Arc<TcpListener>>,
     beside: Option<&'static str>,
+    timed: bool,
 }
 
 impl Setup {
     /// The shipped build with nothing configured.
     pub fn new() -> Self {
         let (objects, vars) = (OBJECTS.to_vec(), BTreeMap::new());
-        Self { build: Build::Shipped, objects, vars, outbound: None, socket: None, beside: None }
+        Self { build: Build::Shipped, objects, vars, outbound: None, socket: None, beside: None, timed: false }
     }
 
     /// The build with the test hooks.
@@ -100,6 +101,13 @@ impl Setup {
         self
     }
 
+    /// With timers that go by the clock that a test sets, as the rest of the build with the test hooks does.
+    #[allow(dead_code, reason = "the bench sets no clock")]
+    pub fn timed(mut self) -> Self {
+        self.timed = true;
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> Server {
         let home = tempfile::tempdir().expect("a directory for the server");
@@ -111,6 +119,9 @@ impl Setup {
             self.vars.iter().map(|(name, value)| format!("(name = {name:?}, text = {value:?})")).collect();
         let mut modules = r#"(name = "index.js", esModule = embed "index.js")"#.to_owned();
         let mut objects = String::new();
+        if self.timed {
+            modules = format!(r#"(name = "timers.js", esModule = embed "timers.js"), {modules}"#);
+        }
         if !matches!(self.build, Build::Script(_)) {
             modules += r#", (name = "./index_bg.wasm", wasm = embed "index_bg.wasm")"#;
         }
@@ -187,6 +198,9 @@ impl Server {
         for (file, name) in built.into_iter().zip(["index.js", "index_bg.wasm"]) {
             assert!(root.join(file).is_file(), "{file} is missing: run `npm run build`, or `npm test`");
             let _ = symlink(root.join(file), home.path().join(name));
+        }
+        if setup.timed {
+            let _ = symlink(root.join("tests/runtime/timers.js"), home.path().join("timers.js"));
         }
         if let Some(path) = setup.beside {
             let _ = symlink(root.join(path), home.path().join("beside.js"));

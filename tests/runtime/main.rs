@@ -2,7 +2,11 @@
 
 mod access;
 mod bad_input;
+#[allow(dead_code, reason = "the bench uses the rest of it")]
+#[path = "../bench/batches.rs"]
+mod batches;
 mod blocks;
+mod cost;
 #[allow(dead_code, reason = "the bench uses the rest of it")]
 mod crowd;
 mod django;
@@ -11,10 +15,14 @@ mod django_users;
 mod durability;
 mod faults;
 mod harness;
+mod killed_under_load;
 mod live;
 mod live_crowd;
 mod live_lease;
 mod live_socket;
+#[allow(dead_code, reason = "the bench uses the rest of it")]
+#[path = "../bench/load.rs"]
+mod load;
 mod logins;
 mod metrics;
 mod origin;
@@ -22,3 +30,5 @@ mod reading;
 mod recording;
 mod replay;
 mod shards;
+#[path = "../bench/site.rs"]
+mod site;

@@ -1,17 +1,11 @@
 //! What was done, in numbers, for whoever runs the site.
 
+use crate::batches::{guest, page, request};
 use crate::harness::*;
+use crate::load::Connection;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use whos_online::presence::id::GuestKey;
-use whos_online::presence::member::{MemberKey, Signal, State, Touch};
-use whos_online::presence::reports::{Report, Reports};
-use whos_online::presence::time::Millis;
-use whos_online::presence::totals::Counted;
-use whos_online::protocol::call::{Call, write};
 
-const ADMIN: &str = "Bearer 0123456789abcdef0123456789abcdef";
+pub const ADMIN: &str = "Bearer 0123456789abcdef0123456789abcdef";
 
 fn setup() -> Setup {
     Setup::new().var("ADMIN_TOKEN", ADMIN.trim_start_matches("Bearer "))
@@ -19,7 +13,12 @@ fn setup() -> Setup {
 
 /// Each line by its name, and its labels but for the site.
 fn metrics(server: &Server) -> BTreeMap<String, f64> {
-    let answer = server.by("10.0.0.9").with("authorization", ADMIN).get("/_presence/metrics");
+    metrics_told_to(server.by("10.0.0.9"))
+}
+
+/// The same as somebody is told it.
+pub fn metrics_told_to(client: Client) -> BTreeMap<String, f64> {
+    let answer = client.with("authorization", ADMIN).get("/_presence/metrics");
     assert_eq!((answer.status, answer.header("cache-control")), (200, Some("private, no-store")));
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let text = answer.text();
@@ -67,36 +66,18 @@ fn what_was_done_is_counted_across_restarts() {
     assert_eq!(told["batch_seconds_count"], 1.0, "how long the last one took is told with the next");
 }
 
-/// A batch as an isolate sends it.
-fn batch(first: u64, guests: u64) -> Vec<u8> {
-    let report = |guest| {
-        let key = MemberKey::Guest(GuestKey(guest));
-        let touch = Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online };
-        Report { age: Millis(0), signal: Signal::Touch(touch) }
-    };
-    let reports = Reports::from((first..first + guests).map(report).collect::<Vec<_>>());
-    let body = write(&Call::Apply(reports, Counted::default()));
-    let mut request =
-        format!("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len())
-            .into_bytes();
-    request.extend_from_slice(&body);
-    request
-}
-
 #[test]
 fn batches_that_come_together_are_stored_together_and_what_was_answered_outlives_a_kill() {
-    const BATCHES: u64 = 64;
-    const EACH: u64 = 100;
+    const BATCHES: usize = 64;
+    const EACH: usize = 100;
     let server = setup().var("SITE", "bench").beside("tests/bench/workers/driver.js").start();
     let port = server.beside.unwrap();
     std::thread::scope(|scope| {
         for number in 0..BATCHES {
             scope.spawn(move || {
-                let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-                stream.write_all(&batch(number * EACH, EACH)).unwrap();
-                let mut answer = Vec::new();
-                stream.read_to_end(&mut answer).unwrap();
-                assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+                let guests = number * EACH..(number + 1) * EACH;
+                let batch = request(guests.map(|number| (0, guest(number, page(number)))));
+                assert_eq!(Connection::open(port).ask(&batch), 200);
             });
         }
     });
