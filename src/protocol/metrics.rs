@@ -16,6 +16,11 @@ pub fn text(name: &SiteName, site: &Site, watchers: usize) -> String {
     for (kind, count) in [("user", counts.users), ("guest", counts.guests), ("bot", counts.bots)] {
         text.line("members", &format!("kind=\"{kind}\""), count as f64);
     }
+    text.family("members_merged", "gauge", "Those of them who are only counted, as there were too many to keep.");
+    let (guests, bots) = site.merged();
+    for (kind, count) in [("guest", guests), ("bot", bots)] {
+        text.line("members_merged", &format!("kind=\"{kind}\""), count as f64);
+    }
     text.one("watchers", "gauge", "Connections of those who watch.", watchers as f64);
     let peak = site.peak().map_or(0, |peak| peak.total);
     text.one("members_peak", "gauge", "The most users and guests that were ever online at once.", f64::from(peak));
