@@ -17,6 +17,7 @@ mod live_lease;
 mod live_socket;
 mod logins;
 mod metrics;
+mod million;
 mod origin;
 mod reading;
 mod recording;
