@@ -22,3 +22,4 @@ mod origin;
 mod reading;
 mod recording;
 mod replay;
+mod seen;

@@ -14,11 +14,16 @@ use whos_online::protocol::call::{Call, write};
 const ADMIN: &str = "Bearer 0123456789abcdef0123456789abcdef";
 
 fn setup() -> Setup {
-    Setup::new().var("ADMIN_TOKEN", ADMIN.trim_start_matches("Bearer "))
+    readable(Setup::new())
+}
+
+/// With a token to read the metrics by.
+pub fn readable(setup: Setup) -> Setup {
+    setup.var("ADMIN_TOKEN", ADMIN.trim_start_matches("Bearer "))
 }
 
 /// Each line by its name, and its labels but for the site.
-fn metrics(server: &Server) -> BTreeMap<String, f64> {
+pub fn metrics(server: &Server) -> BTreeMap<String, f64> {
     let answer = server.by("10.0.0.9").with("authorization", ADMIN).get("/_presence/metrics");
     assert_eq!((answer.status, answer.header("cache-control")), (200, Some("private, no-store")));
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
