@@ -196,7 +196,7 @@ impl Watched {
             }
             Step::Restart(down) => {
                 self.now += down;
-                let (site, outcome, _) = Site::restore(WINDOW, self.rows.clone(), self.now(), &[]);
+                let (site, outcome, _) = Site::restore(WINDOW, &self.rows, self.now(), &[]);
                 self.site = site;
                 self.keep(outcome);
             }

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use whos_online::presence::bounds::Bounds;
 use whos_online::presence::id::{GuestKey, PagePath, TabId, Title, UserId};
 use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
 use whos_online::presence::reports::Report;
@@ -58,6 +59,7 @@ enum Step {
     Pass(i64),
     PutBack(i64),
     Sweep,
+    Erase(u8),
     Compare,
 }
 
@@ -68,18 +70,27 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..40_000i64).prop_map(Step::Pass),
         2 => (0..100_000i64).prop_map(Step::PutBack),
         1 => Just(Step::Sweep),
+        1 => (0..4u8).prop_map(Step::Erase),
         3 => Just(Step::Compare),
     ]
 }
 
 /// All that can be told of a site.
-fn told(site: &Site) -> (Vec<String>, Counts, Vec<String>, Option<u32>) {
+fn told(site: &Site) -> (Vec<String>, Counts, Vec<String>, String) {
     let members = [Kind::User, Kind::Guest, Kind::Bot].into_iter().flat_map(|kind| {
         let (members, _) = site.list(kind, &Filter::default(), None, usize::MAX);
         members.iter().map(|member| format!("{member:?}")).collect::<Vec<_>>()
     });
     let pages = site.pages(usize::MAX).iter().map(|page| format!("{page:?}")).collect();
-    (members.collect(), site.counts(), pages, site.peak().map(|peak| peak.total))
+    let totals = format!("{:?} {:?}", site.merged(), site.peak().map(|peak| peak.total));
+    (members.collect(), site.counts(), pages, totals)
+}
+
+/// Most often so narrow that guests and bots are merged: for their number, or for the bytes of the places where they are.
+fn bounds() -> impl Strategy<Value = Bounds> {
+    let few = || prop_oneof![Just(usize::MAX), 0..4usize];
+    let places = prop_oneof![3 => Just(usize::MAX), 1 => 0..400usize];
+    (few(), few(), places).prop_map(|(guests, bots, places)| Bounds { window: WINDOW, guests, bots, places })
 }
 
 #[derive(Default)]
@@ -95,8 +106,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_restored_site_tells_what_the_living_one_does(steps in proptest::collection::vec(step(), 1..60)) {
-        let (mut time, mut site, mut rows) = (0, Site::new(WINDOW, at(0)), Rows::default());
+    fn a_restored_site_tells_what_the_living_one_does(
+        bounds in bounds(), steps in proptest::collection::vec(step(), 1..60)
+    ) {
+        let (mut time, mut site, mut rows) = (0, Site::new(bounds, at(0)), Rows::default());
         for step in steps {
             match step {
                 Step::Batch(reports) => rows.store(site.apply(at(time), reports).writes),
@@ -108,10 +121,17 @@ proptest! {
                     slots.iter().for_each(|slot| { rows.0.remove(slot); });
                     rows.store(last);
                 }
+                Step::Erase(number) => {
+                    if let MemberKey::User(user) = key(number) {
+                        let Outcome { writes, .. } = site.erase(&user);
+                        rows.0.clear();
+                        rows.store(writes);
+                    }
+                }
                 Step::Compare => {
                     rows.store(site.advance(at(time)).writes);
                     // Where the clock was put back by less than a second, the living one stands still.
-                    let (restored, _, unreadable) = Site::restore(WINDOW, rows.0.clone(), site.now(), &[]);
+                    let (restored, _, unreadable) = Site::restore(bounds, &rows.0, site.now(), &[]);
                     prop_assert_eq!(unreadable, 0);
                     prop_assert_eq!(told(&restored), told(&site));
                 }
@@ -170,7 +190,7 @@ fn rows_stay_below_two_megabytes_with_every_text_at_its_longest() {
         rows.store(writes);
     }
     assert!(largest < 2_000_000, "{largest} bytes in a row");
-    let (restored, _, _) = Site::restore(WINDOW, rows.0, at(20), &[]);
+    let (restored, _, _) = Site::restore(WINDOW, &rows.0, at(20), &[]);
     assert_eq!(told(&restored), told(&site));
 }
 
@@ -189,7 +209,7 @@ fn a_sweep_leaves_the_peak_and_nothing_of_anybody() {
     rows.store(last);
     assert_eq!(rows.0.len(), 1);
     assert!(!rows.0.values().any(|row| row.windows(2).any(|bytes| bytes == b"u0")));
-    let (restored, _, _) = Site::restore(WINDOW, rows.0, at(3_600_001), &[]);
+    let (restored, _, _) = Site::restore(WINDOW, &rows.0, at(3_600_001), &[]);
     assert_eq!(restored.peak(), site.peak());
     assert!(restored.peak().is_some());
 }

@@ -91,7 +91,7 @@ impl Object {
     }
 
     fn restart(&mut self, now: Timestamp) {
-        let (mut site, _, unreadable) = Site::restore(WINDOW, self.rows.clone(), now, &[]);
+        let (mut site, _, unreadable) = Site::restore(WINDOW, &self.rows, now, &[]);
         assert_eq!(unreadable, 0);
         site.know_hidden(self.hidden.iter().map(|(user, at)| (UserId::parse(user.as_str()).unwrap(), *at)));
         self.site = site;

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use whos_online::presence::bounds::Bounds;
 use whos_online::presence::id::{GuestKey, Name, PagePath, TabId, Title, UserId};
 use whos_online::presence::member::{KeyRef, Kind, MemberKey, Place, Profile, Signal, State, Touch};
 use whos_online::presence::reports::Report;
@@ -38,6 +39,7 @@ fn now(signal: Signal) -> Report {
 
 /// A site with the storage that a shell would give it: killed and started at will.
 struct Kept {
+    bounds: Bounds,
     site: Site,
     rows: BTreeMap<i64, Vec<u8>>,
     last_seen: BTreeMap<String, Timestamp>,
@@ -46,7 +48,11 @@ struct Kept {
 
 impl Kept {
     fn new(start: Timestamp) -> Self {
-        Self { site: Site::new(WINDOW, start), rows: BTreeMap::new(), last_seen: BTreeMap::new(), written: 0 }
+        Self::within(WINDOW.into(), start)
+    }
+
+    fn within(bounds: Bounds, start: Timestamp) -> Self {
+        Self { bounds, site: Site::new(bounds, start), rows: BTreeMap::new(), last_seen: BTreeMap::new(), written: 0 }
     }
 
     fn apply(&mut self, time: Timestamp, reports: Vec<Report>) {
@@ -76,7 +82,7 @@ impl Kept {
     }
 
     fn restart(&mut self, time: Timestamp) {
-        let (site, outcome, unreadable) = Site::restore(WINDOW, self.rows.clone(), time, &[]);
+        let (site, outcome, unreadable) = Site::restore(self.bounds, &self.rows, time, &[]);
         assert_eq!(unreadable, 0);
         self.site = site;
         self.store(outcome);
@@ -87,11 +93,14 @@ impl Kept {
     }
 }
 
-fn names(site: &Site, kind: Kind) -> Vec<String> {
-    let name = |key: KeyRef<'_>| match key {
+fn name(key: KeyRef<'_>) -> String {
+    match key {
         KeyRef::User(id) => id.as_str().to_owned(),
         KeyRef::Guest(key) | KeyRef::Bot(key) => key.to_string(),
-    };
+    }
+}
+
+fn names(site: &Site, kind: Kind) -> Vec<String> {
     site.list(kind, &Filter::default(), None, usize::MAX).0.iter().map(|view| name(view.key)).collect()
 }
 
@@ -401,7 +410,7 @@ fn a_damaged_row_is_left_out_and_the_others_are_read() {
     kept.touch(at(0), touch(user("a")));
     kept.touch(at(1), touch(user("b")));
     kept.rows.insert(0, vec![1, 255, 255]);
-    let (site, _, unreadable) = Site::restore(WINDOW, kept.rows.clone(), at(2), &[]);
+    let (site, _, unreadable) = Site::restore(WINDOW, &kept.rows, at(2), &[]);
     assert_eq!(unreadable, 1);
     assert_eq!(names(&site, Kind::User), ["b"]);
 }
@@ -475,10 +484,12 @@ fn who(number: u8) -> MemberKey {
     }
 }
 
-/// The model: a plain map of when each was last seen, and when they go if they said so.
+/// The model: a plain map of when each was last seen, and when they go if they said so; and of when those were who are
+/// only counted.
 #[derive(Default)]
 struct Model {
     seen: BTreeMap<u8, (Timestamp, Option<Timestamp>)>,
+    merged: Vec<(Kind, Timestamp)>,
     last_seen: BTreeMap<String, Timestamp>,
 }
 
@@ -489,6 +500,22 @@ impl Model {
         };
         let left: Vec<u8> = self.seen.iter().filter(|(_, state)| gone(state)).map(|(&who, _)| who).collect();
         left.into_iter().for_each(|number| self.depart(number));
+        self.merged.retain(|(_, seen)| !gone(&(*seen, None)));
+    }
+
+    /// Merges whoever of a kind is not told any more, of whom there must be as many as are too many; says when the last of
+    /// them was seen.
+    fn merge(&mut self, kind: Kind, limit: usize, told: &[String]) -> Option<i64> {
+        let of_kind = self.seen.iter().filter(|(number, _)| who(**number).kind() == kind);
+        let (kept, merged): (Vec<_>, Vec<_>) = of_kind
+            .map(|(&number, (seen, _))| (number, *seen))
+            .partition(|(number, _)| told.contains(&name(who(*number).borrow())));
+        assert_eq!(merged.len(), (kept.len() + merged.len()).saturating_sub(limit), "no more than have to be");
+        for (number, seen) in &merged {
+            self.seen.remove(number);
+            self.merged.push((kind, *seen));
+        }
+        merged.iter().map(|(_, seen)| seen.as_secs()).max()
     }
 
     fn depart(&mut self, number: u8) {
@@ -503,9 +530,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: Some(Box::new(proptest::test_runner::FileFailurePersistence::Direct("tests/core_site.proptest-regressions"))), ..ProptestConfig::default() })]
 
     #[test]
-    fn the_site_agrees_with_a_map_of_last_seen_times(steps in proptest::collection::vec(step(), 0..120)) {
+    fn the_site_agrees_with_a_map_of_last_seen_times(
+        guests in 0..6usize, bots in 0..6usize, steps in proptest::collection::vec(step(), 0..120)
+    ) {
         let mut time = at(0);
-        let mut kept = Kept::new(time);
+        let mut kept = Kept::within(Bounds { guests, bots, ..WINDOW.into() }, time);
         let mut model = Model::default();
         for step in steps {
             match step {
@@ -544,12 +573,18 @@ proptest! {
                         *seen = (*seen).min(time);
                         *leaves = leaves.map(|leaves| leaves.min(time.plus(LEAVE_GRACE)));
                     }
+                    model.merged.iter_mut().for_each(|(_, seen)| *seen = (*seen).min(time));
                     // What departed keeps the time that it was given by the clock of then.
                 }
                 Step::Restart => kept.restart(time),
             }
             kept.advance(time);
             model.settle(time);
+            for (kind, limit) in [(Kind::Guest, guests), (Kind::Bot, bots)] {
+                let last = model.merge(kind, limit, &names(&kept.site, kind));
+                let (told, _) = kept.site.list(kind, &Filter::default(), None, usize::MAX);
+                prop_assert!(told.iter().all(|view| last.is_none_or(|last| last <= view.last_seen.as_secs())), "the oldest");
+            }
             let mut expected: [Vec<String>; 3] = Default::default();
             let mut order: Vec<_> = model.seen.iter().map(|(&number, (seen, _))| (*seen, number)).collect();
             order.sort();
@@ -570,8 +605,11 @@ proptest! {
                 prop_assert_eq!(&found, expected);
             }
             let counts = kept.site.counts();
-            prop_assert_eq!(counts.total, expected[0].len() + expected[1].len());
-            prop_assert_eq!(counts.bots, expected[2].len());
+            let merged = |kind| model.merged.iter().filter(|(merged, _)| *merged == kind).count();
+            prop_assert_eq!(kept.site.merged(), (merged(Kind::Guest), merged(Kind::Bot)));
+            prop_assert_eq!(counts.users, expected[0].len());
+            prop_assert_eq!(counts.total, expected[0].len() + expected[1].len() + merged(Kind::Guest));
+            prop_assert_eq!(counts.bots, expected[2].len() + merged(Kind::Bot));
             let on_pages: usize = kept.site.pages(usize::MAX).iter().map(|page| page.total()).sum();
             prop_assert!(on_pages <= counts.total);
             prop_assert_eq!(&kept.last_seen, &model.last_seen);

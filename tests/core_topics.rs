@@ -68,7 +68,7 @@ impl Kept {
     }
 
     fn restart(&mut self, time: Timestamp) {
-        let (site, outcome, unreadable) = Site::restore(WINDOW, self.rows.clone(), time, &[]);
+        let (site, outcome, unreadable) = Site::restore(WINDOW, &self.rows, time, &[]);
         assert_eq!(unreadable, 0);
         self.site = site;
         self.store(outcome);

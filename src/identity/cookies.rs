@@ -6,9 +6,18 @@ use cookie::{Cookie, SameSite, time::Duration};
 const SECURE_NAME: &str = "__Host-presence";
 const PLAIN_NAME: &str = "presence";
 
+/// The same of the one by which an isolate says that it has recorded somebody.
+const SECURE_SEEN: &str = "__Host-presence_seen";
+const PLAIN_SEEN: &str = "presence_seen";
+
 /// What stands in the cookies of our name, as many as there are.
 pub fn ours(header: &str, secure: bool) -> Vec<String> {
     named(header, name(secure)).collect()
+}
+
+/// What stands in the cookie by which an isolate says that it has recorded somebody.
+pub fn seen(header: &str, secure: bool) -> Option<String> {
+    named(header, seen_name(secure)).next()
 }
 
 /// What stands in the cookies of a name, as many as there are.
@@ -21,16 +30,26 @@ pub fn named<'a>(header: &'a str, name: &'a str) -> impl Iterator<Item = String>
 
 /// The `Set-Cookie` value that keeps a token for some seconds.
 pub fn keep(token: &str, secure: bool, seconds: u32) -> String {
-    build(token, secure, Duration::seconds(i64::from(seconds)))
+    build(name(secure), token, secure, Duration::seconds(i64::from(seconds)))
+}
+
+/// The `Set-Cookie` value that says for some seconds that somebody was recorded.
+pub fn keep_seen(word: &str, secure: bool, seconds: u32) -> String {
+    build(seen_name(secure), word, secure, Duration::seconds(i64::from(seconds)))
+}
+
+/// The `Set-Cookie` value that takes that back.
+pub fn clear_seen(secure: bool) -> String {
+    build(seen_name(secure), "", secure, Duration::ZERO)
 }
 
 /// The `Set-Cookie` value that clears it.
 pub fn clear(secure: bool) -> String {
-    build("", secure, Duration::ZERO)
+    build(name(secure), "", secure, Duration::ZERO)
 }
 
-fn build(value: &str, secure: bool, age: Duration) -> String {
-    Cookie::build((name(secure), value))
+fn build(name: &str, value: &str, secure: bool, age: Duration) -> String {
+    Cookie::build((name, value))
         .path("/")
         .http_only(true)
         .secure(secure)
@@ -42,6 +61,10 @@ fn build(value: &str, secure: bool, age: Duration) -> String {
 
 fn name(secure: bool) -> &'static str {
     if secure { SECURE_NAME } else { PLAIN_NAME }
+}
+
+fn seen_name(secure: bool) -> &'static str {
+    if secure { SECURE_SEEN } else { PLAIN_SEEN }
 }
 
 #[cfg(test)]
@@ -62,6 +85,9 @@ mod tests {
     fn the_cookie_is_out_of_reach_of_scripts_and_other_sites() {
         assert_eq!(keep("t", true, 60), "__Host-presence=t; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60");
         assert_eq!(clear(false), "presence=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
+        let told = "__Host-presence_seen=w; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=30";
+        assert_eq!(keep_seen("w", true, 30), told);
+        assert_eq!(seen("presence=x; presence_seen=w", false).as_deref(), Some("w"));
     }
 
     proptest! {

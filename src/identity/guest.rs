@@ -3,10 +3,9 @@
 //! Without the key nobody can find an address back by trying them all, and after midnight not even we know that a
 //! guest is the one of yesterday.
 
+use super::derived;
 use crate::config::Secret;
 use crate::presence::id::{GuestKey, SiteName};
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
 
@@ -17,13 +16,7 @@ pub struct GuestSecret([u8; 16]);
 impl GuestSecret {
     /// The one that comes of a secret.
     pub fn of(secret: &Secret) -> Self {
-        let mut key = [0; 16];
-        // HMAC takes keys of any length.
-        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.bytes()) {
-            mac.update(b"guest");
-            key.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(byte, digest)| *byte = digest);
-        }
-        Self(key)
+        Self(derived(secret, b"guest"))
     }
 }
 

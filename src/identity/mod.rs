@@ -12,6 +12,7 @@ pub mod login;
 pub mod memory;
 pub mod origin;
 pub mod permission;
+pub mod seen;
 pub mod throttle;
 pub mod token;
 pub mod visit;
@@ -22,9 +23,12 @@ use crate::presence::id::{SiteName, UserId};
 use crate::presence::member::{MemberKey, Profile};
 use crate::presence::time::Timestamp;
 use guest::GuestSecret;
+use hmac::{Hmac, Mac};
 use login::{Basic, CookieNames, Login};
 use permission::Right;
+use seen::SeenSecret;
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use token::Claims;
 
@@ -85,6 +89,8 @@ pub struct Asker {
     pub bearer: Option<String>,
     /// What stands in our cookie; there may be several of one name.
     pub cookies: Vec<String>,
+    /// What stands in the cookie by which an isolate says that it has recorded them.
+    pub seen: Option<String>,
     /// The logins that its cookies may stand for.
     pub logins: Vec<Login>,
     /// A name and a password.
@@ -106,6 +112,7 @@ impl Asker {
             user_agent: request.get("user-agent").unwrap_or_default(),
             bearer,
             cookies: cookies::ours(&cookies, secure),
+            seen: cookies::seen(&cookies, secure),
             logins: Login::of_cookies(&cookies, names),
             basic: authorization.as_deref().and_then(Basic::parse),
         }
@@ -157,6 +164,8 @@ pub struct Keys {
     newest: Secret,
     older: Vec<Secret>,
     guests: GuestSecret,
+    /// With which isolates tell each other whom they have recorded.
+    pub seen: SeenSecret,
 }
 
 impl Keys {
@@ -164,7 +173,7 @@ impl Keys {
     pub fn new(secrets: Vec<Secret>) -> Option<Self> {
         let mut secrets = secrets.into_iter();
         let newest = secrets.next()?;
-        Some(Self { guests: GuestSecret::of(&newest), newest, older: secrets.collect() })
+        Some(Self { guests: GuestSecret::of(&newest), seen: SeenSecret::of(&newest), newest, older: secrets.collect() })
     }
 
     /// Signs for a user of a site, until `until`.
@@ -176,4 +185,15 @@ impl Keys {
     pub fn verify(&self, token: &str, site: &SiteName, now: Timestamp) -> Option<Claims> {
         std::iter::once(&self.newest).chain(&self.older).find_map(|key| token::verify(key, token, site, now))
     }
+}
+
+/// 128 bits that come of a site's secret for one purpose, and of which nobody can tell it.
+fn derived(secret: &Secret, purpose: &[u8]) -> [u8; 16] {
+    let mut key = [0; 16];
+    // HMAC takes keys of any length.
+    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.bytes()) {
+        mac.update(purpose);
+        key.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(byte, digest)| *byte = digest);
+    }
+    key
 }

@@ -5,10 +5,12 @@
 
 pub mod allowance;
 pub mod attention;
+pub mod bounds;
 mod compact;
 pub mod gathering;
 pub mod id;
 pub mod member;
+mod merged;
 pub mod pages;
 mod places;
 pub mod pulse;

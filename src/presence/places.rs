@@ -1,7 +1,7 @@
 //! The places where members are, each kept once however many are there.
 
 use super::compact::Sort;
-use super::id::Title;
+use super::id::{Title, Topic};
 use super::member::Place;
 use super::pages::Page;
 use foldhash::fast::FixedState;
@@ -74,11 +74,25 @@ pub struct Places {
     hasher: FixedState,
     /// How many of the places are about something.
     with_topic: usize,
+    /// How many bytes they take.
+    bytes: usize,
+}
+
+/// How many bytes a place takes: with its texts, what an allocator takes for each of these, and its part of the table.
+fn weight(place: &Place) -> usize {
+    let Place { path, title, topic } = place;
+    let texts = [Some(path.as_str()), title.as_ref().map(Title::as_str), topic.as_ref().map(Topic::as_str)];
+    texts.into_iter().flatten().fold(size_of::<Kept>() + 12, |sum, text| sum + text.len() + 8)
 }
 
 impl Places {
     pub fn get(&self, id: PlaceId) -> Option<&Place> {
         Some(&self.kept.get(id.index())?.as_ref()?.place)
+    }
+
+    /// How many bytes they take, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether any place is about anything.
@@ -95,6 +109,7 @@ impl Places {
             return id;
         }
         self.with_topic += usize::from(place.topic.is_some());
+        self.bytes += weight(&place);
         let kept = Some(Kept { place, held: 1, here: Numbers::default() });
         let id = match self.free.pop() {
             Some(id) => {
@@ -127,9 +142,9 @@ impl Places {
             return;
         }
         self.unindex(id);
-        if let Some(slot) = self.kept.get_mut(id.index()) {
-            self.with_topic -= usize::from(slot.as_ref().is_some_and(|kept| kept.place.topic.is_some()));
-            *slot = None;
+        if let Some(kept) = self.kept.get_mut(id.index()).and_then(Option::take) {
+            self.with_topic -= usize::from(kept.place.topic.is_some());
+            self.bytes -= weight(&kept.place);
         }
         self.free.push(id);
     }
@@ -140,9 +155,12 @@ impl Places {
         let ids: Vec<_> = (0..self.kept.len()).map(PlaceId::at).filter(|id| self.get(*id).is_some_and(about)).collect();
         for id in ids {
             self.unindex(id);
-            if let Some(kept) = self.kept_mut(id) {
+            let bytes = self.kept_mut(id).map_or(0, |kept| {
+                let before = weight(&kept.place);
                 kept.place.topic = None;
-            }
+                before - weight(&kept.place)
+            });
+            self.bytes -= bytes;
             self.with_topic -= 1;
             let hash = self.get(id).map(|place| self.hasher.hash_one(place)).unwrap_or_default();
             self.index_as(id, hash);
@@ -205,7 +223,7 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::presence::id::{PagePath, Title, Topic};
+    use crate::presence::id::PagePath;
 
     fn place(path: &str, title: Option<&str>) -> Place {
         let title = title.map(|title| Title::parse(title).unwrap());

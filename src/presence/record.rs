@@ -7,8 +7,8 @@
 
 use super::id::UserId;
 use super::id::{Invalid, TabId};
-use super::member::{Departure, MemberKey, Place, Profile, State, Viewed};
-use super::time::{Millis, Timestamp};
+use super::member::{Departure, Kind, MemberKey, Place, Profile, State, Viewed};
+use super::time::{Millis, Seconds, Timestamp};
 use super::totals::Totals;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,12 +28,44 @@ pub trait Read: Stored + DeserializeOwned {
 }
 
 impl<K: Serialize, P: Serialize, Q: Serialize> Stored for Batch<K, P, Q> {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 }
 
 impl Read for Batch {
     fn older(version: u8, rest: &[u8]) -> Option<postcard::Result<Self>> {
-        (version == 1).then(|| Ok(first::Batch::into(postcard::from_bytes(rest)?)))
+        match version {
+            1 => Some(postcard::from_bytes(rest).map(first::Batch::into)),
+            2 => Some(postcard::from_bytes(rest).map(second::Batch::into)),
+            _ => None,
+        }
+    }
+}
+
+/// What a batch begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The version of the site that it led to.
+    pub version: u64,
+    /// When it was written.
+    pub written: Timestamp,
+}
+
+impl Head {
+    /// So many bytes of a stored batch are enough to read it from.
+    pub const BYTES: usize = 48;
+}
+
+impl Stored for Head {
+    const VERSION: u8 = Batch::<MemberKey, Place, Profile>::VERSION;
+}
+
+impl Read for Head {
+    fn older(version: u8, rest: &[u8]) -> Option<postcard::Result<Self>> {
+        match version {
+            1 => Some(postcard::from_bytes(rest).map(first::Head::into)),
+            2 => Some(postcard::from_bytes(rest)),
+            _ => None,
+        }
     }
 }
 
@@ -77,6 +109,8 @@ pub struct Batch<K = MemberKey, P = Place, Q = Profile> {
     pub totals: Totals,
     /// Members who were gone at once: signed out, or known under another key since.
     pub gone: Vec<MemberKey>,
+    /// Members of whom nothing is known any more but that they count, and who are told by no row before.
+    pub merged: Vec<MergedRecord>,
     /// The places that the members below name by number.
     pub places: Vec<P>,
     /// What the members it touched have become.
@@ -90,6 +124,17 @@ pub struct Peak {
     pub total: u32,
     /// When that was first so.
     pub at: Timestamp,
+}
+
+/// Members who are only counted, as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MergedRecord {
+    /// What they are.
+    pub kind: Kind,
+    /// In which second they were last seen: how many before that in which the batch was written.
+    pub last_seen: Seconds,
+    /// How many they are.
+    pub count: u32,
 }
 
 /// A member as it is stored. Times are told by how long before the batch was written they were, which takes few bytes.
@@ -133,6 +178,19 @@ mod first {
     use super::super::time::Timestamp;
     use super::{Peak, Record, TabRecord, Totals};
     use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    pub struct Head {
+        written: Timestamp,
+        _rewound_from: Option<Timestamp>,
+        version: u64,
+    }
+
+    impl From<Head> for super::Head {
+        fn from(head: Head) -> Self {
+            Self { version: head.version, written: head.written }
+        }
+    }
 
     #[derive(Deserialize)]
     pub struct Batch {
@@ -181,8 +239,35 @@ mod first {
                 tabs: member.tabs.into_iter().map(tab).collect(),
                 leaves_in: member.leaves_at.map(|at| at.since(written)),
             };
-            let members = members.into_iter().map(member).collect();
-            Self { version, written, rewound_from, peak, totals: Totals::default(), gone, places, members }
+            let (members, merged) = (members.into_iter().map(member).collect(), Vec::new());
+            Self { version, written, rewound_from, peak, totals: Totals::default(), gone, merged, places, members }
+        }
+    }
+}
+
+/// The second form: nobody was merged.
+mod second {
+    use super::super::member::{MemberKey, Place};
+    use super::super::time::Timestamp;
+    use super::{Peak, Record, Totals};
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    pub struct Batch {
+        version: u64,
+        written: Timestamp,
+        rewound_from: Option<Timestamp>,
+        peak: Option<Peak>,
+        totals: Totals,
+        gone: Vec<MemberKey>,
+        places: Vec<Place>,
+        members: Vec<Record>,
+    }
+
+    impl From<Batch> for super::Batch {
+        fn from(batch: Batch) -> Self {
+            let Batch { version, written, rewound_from, peak, totals, gone, places, members } = batch;
+            Self { version, written, rewound_from, peak, totals, gone, merged: Vec::new(), places, members }
         }
     }
 }
@@ -223,6 +308,7 @@ mod tests {
             peak: Some(Peak { total: 200, at: at(-86_400_000) }),
             totals: Totals { received: 300, rows: 7, ..Totals::default() },
             gone: vec![MemberKey::Guest(GuestKey(9))],
+            merged: vec![MergedRecord { kind: Kind::Guest, last_seen: Seconds(129), count: 300 }],
             places: vec![Place {
                 path: PagePath::parse("/forum/42").unwrap(),
                 title: Some(Title::parse("Surf guitars").unwrap()),
@@ -259,15 +345,22 @@ mod tests {
 
     #[test]
     fn stored_format_unchanged() {
-        let golden = include_str!("../../tests/golden/batch-v2.hex");
+        let golden = include_str!("../../tests/golden/batch-v3.hex");
         assert_eq!(
             hex(&encode(&sample())),
             golden.trim(),
             "a released form never changes: give the new one a new version"
         );
+        let second = unhex(include_str!("../../tests/golden/batch-v2.hex").trim());
+        let told = Batch { merged: Vec::new(), ..sample() };
+        assert_eq!(decode::<Batch>(&second).unwrap(), told, "the second form stays readable");
         let first = unhex(include_str!("../../tests/golden/batch-v1.hex").trim());
-        let told = Batch { totals: Totals::default(), ..sample() };
+        let told = Batch { totals: Totals::default(), ..told };
         assert_eq!(decode::<Batch>(&first).unwrap(), told, "the first form stays readable");
+        let head = Head { version: told.version, written: told.written };
+        for form in [first, second, encode(&sample())] {
+            assert_eq!(decode::<Head>(&form[..Head::BYTES]).unwrap(), head, "and what each begins with");
+        }
     }
 
     #[test]
@@ -327,15 +420,16 @@ mod tests {
 
     #[test]
     fn another_version_is_named() {
-        assert_eq!(decode::<Batch>(&[9, 1, 2]).unwrap_err().to_string(), "a stored row must be of version 2, not 9");
+        assert_eq!(decode::<Batch>(&[9, 1, 2]).unwrap_err().to_string(), "a stored row must be of version 3, not 9");
         assert_eq!(decode::<Batch>(&[]).unwrap_err().to_string(), "a stored row must not be empty");
     }
 
     proptest! {
         #[test]
-        fn random_bytes_are_refused_or_read_but_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), first in 0..3u8) {
+        fn random_bytes_are_refused_or_read_but_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), first in 0..4u8) {
             bytes.insert(0, first);
             let _ = decode::<Batch>(&bytes);
+            let _ = decode::<Head>(&bytes);
             let _ = decode::<Departure>(&bytes);
             let _ = decode::<Viewed>(&bytes);
         }

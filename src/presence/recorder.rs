@@ -52,7 +52,18 @@ pub struct Recorder {
     batch: Vec<(Timestamp, Urgency, Signal)>,
     due: Option<Timestamp>,
     looked_at: LookedAt,
+    /// When somebody came last whose page another isolate must have answered: they told no place, and nobody knew them.
+    strayed: Option<Timestamp>,
     counted: Counted,
+}
+
+/// What comes of a signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// How long from now the batch has to be sent, if somebody must see to that who was not asked before.
+    pub due: Option<Millis>,
+    /// Whether it goes with the batch.
+    pub kept: bool,
 }
 
 /// Who is known to want news: until it is known, it is taken that somebody asks.
@@ -64,7 +75,7 @@ enum LookedAt {
     ByNobody,
 }
 
-/// How soon something has to be sent.
+/// How soon something has to be sent, and how much of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Urgency {
     /// That somebody is here still.
@@ -73,6 +84,33 @@ enum Urgency {
     News,
     /// That somebody signs in or out, or wants to be shown otherwise: it is not told for long what is not so.
     Prompt,
+}
+
+/// What is dropped before what, where more comes than a batch has room for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// Whoever is refreshed is online already.
+    Refresh,
+    /// News of a guest or a bot: anybody can make up more of them than there is room for.
+    Guest,
+    /// News of a user.
+    User,
+    /// That a user signs out: what is dropped of others they tell again, and this nobody does.
+    SignOut,
+}
+
+impl Worth {
+    fn of((_, urgency, signal): &(Timestamp, Urgency, Signal)) -> Self {
+        let kind = match signal {
+            Signal::SignOut(_) => return Self::SignOut,
+            Signal::Touch(Touch { key, .. }) | Signal::Leave { key, .. } => key.kind(),
+        };
+        match (urgency, kind) {
+            (Urgency::Refresh, _) => Self::Refresh,
+            (_, Kind::User) => Self::User,
+            (_, Kind::Guest | Kind::Bot) => Self::Guest,
+        }
+    }
 }
 
 impl Recorder {
@@ -88,6 +126,7 @@ impl Recorder {
             batch: Vec::new(),
             due: None,
             looked_at: LookedAt::Asked,
+            strayed: None,
             counted: Counted::default(),
         }
     }
@@ -95,22 +134,44 @@ impl Recorder {
     /// Takes a signal, and says how long from now the batch has to be sent, if somebody must see to that who was not
     /// asked before.
     pub fn take(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
-        let urgency = self.admit(now, &signal)?;
-        self.add(now, signal, urgency)
+        self.take_unless_seen(now, signal, |_| None).due
+    }
+
+    /// The same, where another isolate may have recorded the visitor: `seen` says when that was, as the request has a word
+    /// of it. It is asked only where it matters.
+    pub fn take_unless_seen(
+        &mut self,
+        now: Timestamp,
+        signal: Signal,
+        seen: impl FnOnce(&Touch) -> Option<Timestamp>,
+    ) -> Taken {
+        let urgency = self.admit(now, &signal, seen);
+        urgency.map_or(Taken::default(), |urgency| self.add(now, signal, urgency))
+    }
+
+    /// Whether other isolates serve the same visitors, as far as is known: then it spares touches to give these a word of
+    /// who was recorded.
+    pub fn has_neighbours(&self, now: Timestamp) -> bool {
+        self.strayed.is_some_and(|at| at <= now && now.since(at) <= Millis(self.window.0.saturating_mul(1000)))
     }
 
     /// The same where a refresh needs not be sent.
     pub fn take_news(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
-        let urgency = self.admit(now, &signal)?;
-        if urgency > Urgency::Refresh { self.add(now, signal, urgency) } else { None }
+        let urgency = self.admit(now, &signal, |_| None)?;
+        if urgency > Urgency::Refresh { self.add(now, signal, urgency).due } else { None }
     }
 
     /// Whether a signal is worth sending, and if so how soon.
-    fn admit(&mut self, now: Timestamp, signal: &Signal) -> Option<Urgency> {
+    fn admit(
+        &mut self,
+        now: Timestamp,
+        signal: &Signal,
+        seen: impl FnOnce(&Touch) -> Option<Timestamp>,
+    ) -> Option<Urgency> {
         self.counted.received = self.counted.received.saturating_add(1);
         match signal {
             Signal::Touch(touch) => {
-                let urgency = self.consider(now, touch);
+                let urgency = self.consider(now, touch, seen);
                 self.counted.suppressed = self.counted.suppressed.saturating_add(u32::from(urgency.is_none()));
                 urgency
             }
@@ -125,18 +186,19 @@ impl Recorder {
         }
     }
 
-    fn add(&mut self, now: Timestamp, signal: Signal, urgency: Urgency) -> Option<Millis> {
-        if self.batch.len() >= MAX_BATCH && !self.make_room(urgency) {
-            self.shed(&signal);
-            return None;
-        }
-        self.batch.push((now, urgency, signal));
-        if self.batch.len().is_multiple_of(FULL) {
+    fn add(&mut self, now: Timestamp, signal: Signal, urgency: Urgency) -> Taken {
+        let one = (now, urgency, signal);
+        let kept = self.batch.len() < MAX_BATCH || self.batch.iter().any(|other| Worth::of(other) < Worth::of(&one));
+        self.batch.push(one);
+        self.shed_excess();
+        let due = if kept && self.batch.len().is_multiple_of(FULL) {
             // Whoever was to send it may be late because so much comes.
             self.due = Some(now);
-            return Some(Millis(0));
-        }
-        self.schedule(now, self.hold(now, urgency))
+            Some(Millis(0))
+        } else {
+            self.schedule(now, self.hold(now, urgency))
+        };
+        Taken { due: due.filter(|_| kept), kept }
     }
 
     /// Says who wants to know what is new, as it was answered to what was sent at `sent`.
@@ -197,9 +259,8 @@ impl Recorder {
         let mut returned: Vec<_> =
             reports.map(|report| (now.minus(report.age), Urgency::News, report.signal)).collect();
         returned.append(&mut self.batch);
-        let too_many = returned.split_off(returned.len().min(MAX_BATCH));
         self.batch = returned;
-        too_many.iter().for_each(|(_, _, signal)| self.shed(signal));
+        self.shed_excess();
     }
 
     /// Forgets a user, and what of theirs was still to be sent.
@@ -224,7 +285,12 @@ impl Recorder {
     }
 
     /// Whether a touch is worth sending, and if so how soon.
-    fn consider(&mut self, now: Timestamp, touch: &Touch) -> Option<Urgency> {
+    fn consider(
+        &mut self,
+        now: Timestamp,
+        touch: &Touch,
+        seen: impl FnOnce(&Touch) -> Option<Timestamp>,
+    ) -> Option<Urgency> {
         self.turn(now);
         if let Some(was) = &touch.was {
             self.forget(was);
@@ -259,6 +325,17 @@ impl Recorder {
         if urgency == Urgency::Refresh && fresh {
             return None;
         }
+        if known.is_none() && is_bare(touch) {
+            self.strayed = Some(now);
+            // So short a time ago that they will be seen again well within the window.
+            let recent = |at: &Timestamp| now.since(*at) < Millis(self.resolution.0 * 1000) && !hides;
+            if let Some(at) = seen(touch).filter(recent) {
+                if self.recent.len() < MAX_REMEMBERED {
+                    self.recent.insert(key, Remembered { at, ..next });
+                }
+                return None;
+            }
+        }
         if self.recent.len() < MAX_REMEMBERED {
             self.recent.insert(key, next);
         }
@@ -286,17 +363,23 @@ impl Recorder {
         self.older.remove(&key);
     }
 
-    /// Drops a refresh in favour of news. Refreshes are shed first: whoever is refreshed is online already.
-    fn make_room(&mut self, urgency: Urgency) -> bool {
-        let refresh = self.batch.iter().position(|(_, urgency, _)| *urgency == Urgency::Refresh);
-        match refresh.filter(|_| urgency > Urgency::Refresh) {
-            Some(index) => {
-                // The others stay in order: a sign-out after a touch is not one before it.
-                let (_, _, signal) = self.batch.remove(index);
-                self.shed(&signal);
-                true
+    /// Drops what a batch has no room for: what is worth least, and of that what came last. The others stay in order: a
+    /// sign-out after a touch is not one before it.
+    fn shed_excess(&mut self) {
+        for worth in [Worth::Refresh, Worth::Guest, Worth::User, Worth::SignOut] {
+            let excess = self.batch.len().saturating_sub(MAX_BATCH);
+            if excess == 0 {
+                return;
             }
-            None => false,
+            let of_it = |one: &(Timestamp, Urgency, Signal)| Worth::of(one) == worth;
+            let mut spared = self.batch.iter().filter(|one| of_it(one)).count().saturating_sub(excess);
+            let too_much = |one: &mut (Timestamp, Urgency, Signal)| {
+                let goes = of_it(one) && spared == 0;
+                spared -= usize::from(of_it(one) && !goes);
+                goes
+            };
+            let shed: Vec<_> = self.batch.extract_if(.., too_much).collect();
+            shed.iter().for_each(|(_, _, signal)| self.shed(signal));
         }
     }
 
@@ -320,6 +403,12 @@ impl Recorder {
             }
         }
     }
+}
+
+/// Whether a touch tells nothing but that a visitor is here.
+fn is_bare(touch: &Touch) -> bool {
+    let Touch { was, place, tab, state, .. } = touch;
+    was.is_none() && place.is_none() && tab.is_none() && *state == State::Online && touch.key.kind() != Kind::Bot
 }
 
 #[cfg(test)]
@@ -512,6 +601,37 @@ mod tests {
         recorder.drain(at(200));
         recorder.forget(&MemberKey::Guest(GuestKey(1)));
         assert_eq!(recorder.take(at(1000), on(1, "/a")), Some(HOLD));
+    }
+
+    #[test]
+    fn whom_another_isolate_has_just_recorded_is_not_sent_again_unless_they_tell_more() {
+        let mut recorder = recorder();
+        let mut take = |millis, touch: Touch| {
+            let taken = recorder.take_unless_seen(at(millis), Signal::Touch(touch), |_| Some(at(0)));
+            (taken.kept, recorder.has_neighbours(at(millis)))
+        };
+        let Signal::Touch(moves) = on(1, "/a") else { panic!("a touch") };
+        let tab = Some(TabId(1));
+        assert_eq!(take(1000, moves), (true, false), "a page is news");
+        assert_eq!(take(1000, Touch { tab, ..touch(2) }), (true, false), "as is a page that tells of itself");
+        assert_eq!(take(1000, Touch { state: State::Away, ..touch(3) }), (true, false));
+        assert_eq!(take(1000, Touch { was: Some(touch(4).key), ..touch(5) }), (true, false));
+        assert_eq!(take(29_000, touch(6)), (false, true));
+        assert_eq!(take(30_000, touch(6)), (true, true), "it is remembered when that was");
+        assert_eq!(take(30_000, touch(7)), (true, true), "and told again after the resolution");
+        assert!(!recorder.has_neighbours(at(361_000)), "who is alone again gives no more words");
+        assert_eq!(recorder.counted().suppressed, 1);
+    }
+
+    #[test]
+    fn whoever_is_known_here_needs_no_word_of_others() {
+        let mut recorder = recorder();
+        recorder.take(at(0), on(1, "/a"));
+        for millis in [1000, 40_000] {
+            let asked = |_: &Touch| panic!("nobody asks");
+            recorder.take_unless_seen(at(millis), Signal::Touch(touch(1)), asked);
+        }
+        assert_eq!(recorder.drain(at(40_000)).list.len(), 2);
     }
 
     #[test]

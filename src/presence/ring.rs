@@ -38,6 +38,8 @@ pub struct Ring<T> {
     buckets: Vec<Vec<Slot>>,
     /// How many notes the buckets hold.
     notes: usize,
+    /// No second within the window before this one has an entry: here it is looked for who was touched longest ago.
+    first: i64,
     /// The second that the ring stands at; no entry is newer, and none is older than the window before it.
     now: i64,
     len: usize,
@@ -47,7 +49,7 @@ impl<T: Timed> Ring<T> {
     /// An empty ring over the `window` seconds before `now`, which itself is within it.
     pub fn new(window: u32, now: i64) -> Self {
         let buckets = (0..=window).map(|_| Vec::new()).collect();
-        Self { chunks: Vec::new(), free: Vec::new(), buckets, notes: 0, now, len: 0 }
+        Self { chunks: Vec::new(), free: Vec::new(), buckets, notes: 0, first: now, now, len: 0 }
     }
 
     /// How many entries it holds.
@@ -116,6 +118,31 @@ impl<T: Timed> Ring<T> {
         Some(entry)
     }
 
+    /// Takes out one of those who were touched longest ago. Costs as many steps as there are notes and seconds that are
+    /// passed by it, and none of these is passed twice.
+    pub fn take_oldest(&mut self) -> Option<(Slot, T)> {
+        let mut ahead = Vec::new();
+        let mut oldest = None;
+        while oldest.is_none() && self.first <= self.now {
+            let (second, bucket) = (self.first, self.bucket_of(self.first));
+            let Some(slot) = self.buckets.get_mut(bucket).and_then(Vec::pop) else {
+                self.first += 1;
+                continue;
+            };
+            self.notes -= 1;
+            match self.get(slot).map(T::second) {
+                Some(touched) if self.within(touched) == second => {
+                    oldest = self.remove(slot).map(|entry| (slot, entry));
+                }
+                // Touched ahead of the ring's time, in a second that has the same bucket.
+                Some(touched) if touched > self.now && self.bucket_of(touched) == bucket => ahead.push((slot, touched)),
+                Some(_) | None => {}
+            }
+        }
+        ahead.into_iter().for_each(|(slot, second)| self.note(slot, second));
+        oldest
+    }
+
     /// Moves the ring on to `now` and takes out, oldest first, every entry that fell out of the window. A `now` before
     /// the one it stands at changes nothing.
     pub fn expire(&mut self, now: i64, mut left: impl FnMut(Slot, T)) {
@@ -139,7 +166,7 @@ impl<T: Timed> Ring<T> {
                 }
             }
         }
-        self.now = now;
+        (self.now, self.first) = (now, self.first.max(oldest));
         ahead.into_iter().for_each(|(slot, second)| self.note(slot, second));
     }
 
@@ -207,7 +234,9 @@ impl<T: Timed> Ring<T> {
         if self.notes >= self.len * NOTES_EACH + NOTES_BESIDES {
             self.drop_stale();
         }
-        let bucket = self.bucket_of(second.max(self.oldest()));
+        let second = second.max(self.oldest());
+        self.first = self.first.min(second);
+        let bucket = self.bucket_of(second);
         if let Some(bucket) = self.buckets.get_mut(bucket) {
             bucket.push(slot);
             self.notes += 1;
@@ -302,6 +331,7 @@ mod tests {
     enum Step {
         Put(u8, i64),
         Remove(u8),
+        TakeOldest,
         Pass(i64),
     }
 
@@ -309,6 +339,7 @@ mod tests {
         prop_oneof![
             4 => (any::<u8>(), 0..8i64).prop_map(|(name, ago)| Step::Put(name % 32, ago)),
             1 => any::<u8>().prop_map(|name| Step::Remove(name % 32)),
+            1 => Just(Step::TakeOldest),
             2 => (0..4i64).prop_map(Step::Pass),
             1 => (0..40i64).prop_map(Step::Pass),
         ]
@@ -383,6 +414,14 @@ mod tests {
                     Step::Remove(name) => {
                         let removed = slots.remove(&name).and_then(|slot| ring.remove(slot));
                         prop_assert_eq!(removed.is_some(), model.remove(&name).is_some());
+                    }
+                    Step::TakeOldest => {
+                        let taken = ring.take_oldest();
+                        prop_assert_eq!(taken.as_ref().map(|(_, entry)| entry.1), model.values().min().copied());
+                        if let Some((_, Named(name, _))) = taken {
+                            slots.remove(&name);
+                            model.remove(&name);
+                        }
                     }
                     Step::Pass(seconds) => {
                         now += seconds;

@@ -1,10 +1,12 @@
 //! The members of one kind: a ring by time, and a table to find them by key.
 //!
-//! It knows who is there and when they were last touched; what a touch means is the site's business.
+//! It knows who is there and when they were last touched; what a touch means is the site's business. Of more members than
+//! it is to keep, some are only counted.
 
 use super::compact::Member;
 use super::member::KeyRef;
-use super::ring::{Ring, Slot};
+use super::merged::Merged;
+use super::ring::{Ring, Slot, Timed};
 use super::time::{Seconds, Timestamp};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -31,17 +33,46 @@ pub fn order(member: &Member) -> Order {
 #[derive(Debug)]
 pub struct Roster {
     ring: Ring<Member>,
+    /// The most members that are kept.
+    limit: usize,
+    merged: Merged,
     index: HashTable<Slot>,
     hasher: FixedState,
 }
 
 impl Roster {
-    pub fn new(window: Seconds, now: Timestamp) -> Self {
-        Self { ring: Ring::new(window.0, now.as_secs()), index: HashTable::new(), hasher: FixedState::default() }
+    /// Nobody is there, and of those who come at most `limit` are kept.
+    pub fn new(window: Seconds, limit: usize, now: Timestamp) -> Self {
+        let (ring, merged) = (Ring::new(window.0, now.as_secs()), Merged::default());
+        Self { ring, limit, merged, index: HashTable::new(), hasher: FixedState::default() }
     }
 
+    /// How many there are, those among them who are only counted.
     pub fn len(&self) -> usize {
-        self.ring.len()
+        self.ring.len() + self.merged.len()
+    }
+
+    /// Whether more are kept than are to be.
+    pub fn is_over(&self) -> bool {
+        self.ring.len() > self.limit
+    }
+
+    /// Takes out one of those who were seen longest ago; from now on they are only counted.
+    pub fn merge_oldest(&mut self) -> Option<Member> {
+        let (slot, member) = self.ring.take_oldest()?;
+        unindex(&mut self.index, &self.hasher, slot, &member);
+        self.merged.add(member.second());
+        Some(member)
+    }
+
+    /// Those who are only counted.
+    pub fn merged(&self) -> &Merged {
+        &self.merged
+    }
+
+    /// The same, to change.
+    pub fn merged_mut(&mut self) -> &mut Merged {
+        &mut self.merged
     }
 
     /// Whether a touch at `at` would still count.
@@ -103,6 +134,7 @@ impl Roster {
             unindex(index, hasher, slot, &member);
             left(member);
         });
+        self.merged.expire(self.ring.oldest());
     }
 
     /// Members newest first, those after `after` in that order, as long as `take` says so.
@@ -131,7 +163,8 @@ impl Roster {
     /// When the next of them falls out of the window, unless they are touched.
     pub fn next_to_go(&self) -> Option<Timestamp> {
         let oldest = self.ring.oldest();
-        let second = (oldest..=self.ring.now()).find(|second| self.ring.bucket(*second).next().is_some())?;
+        let kept = (oldest..=self.ring.now()).find(|second| self.ring.bucket(*second).next().is_some());
+        let second = kept.into_iter().chain(self.merged.oldest()).min()?;
         // A second is over when the window has left it.
         Some(Timestamp::from_millis((self.ring.now() + second - oldest + 1) * 1000))
     }
@@ -143,7 +176,9 @@ impl Roster {
 
     /// Starts over at an earlier time with the same members, each changed by `adjust`.
     pub fn rewind(&mut self, window: Seconds, now: Timestamp, mut adjust: impl FnMut(&mut Member)) {
-        let old = std::mem::replace(self, Self::new(window, now));
+        let mut old = std::mem::replace(self, Self::new(window, self.limit, now));
+        std::mem::swap(&mut self.merged, &mut old.merged);
+        self.merged.rewind(now.as_secs());
         for mut member in old.ring.into_entries() {
             adjust(&mut member);
             self.insert(member);

@@ -21,13 +21,15 @@ pub struct Figures {
     pub totals: Totals,
     /// How many connections those have who watch.
     pub watchers: usize,
+    /// How many guests and bots are only counted.
+    pub merged: (usize, usize),
 }
 
 impl Figures {
     /// Of a site that so many watch.
     pub fn of(site: &Site, watchers: usize) -> Self {
         let peak = site.peak().map_or(0, |peak| peak.total);
-        Self { counts: site.counts(), peak, totals: site.totals, watchers }
+        Self { counts: site.counts(), peak, totals: site.totals, watchers, merged: site.merged() }
     }
 }
 
@@ -38,17 +40,22 @@ impl Sum for Figures {
             peak: sum.peak.max(figures.peak),
             totals: sum.totals.plus(&figures.totals),
             watchers: sum.watchers + figures.watchers,
+            merged: (sum.merged.0 + figures.merged.0, sum.merged.1 + figures.merged.1),
         })
     }
 }
 
 /// Writes all of it.
 pub fn text(name: &SiteName, figures: &Figures) -> String {
-    let Figures { counts, peak, totals, watchers } = figures;
+    let Figures { counts, peak, totals, watchers, merged } = figures;
     let mut text = Text { site: escaped(name.as_str()), written: String::new() };
     text.family("members", "gauge", "Who is online, invisible users among the guests.");
     for (kind, count) in [("user", counts.users), ("guest", counts.guests), ("bot", counts.bots)] {
         text.line("members", &format!("kind=\"{kind}\""), count as f64);
+    }
+    text.family("members_merged", "gauge", "Those of them who are only counted, as there were too many to keep.");
+    for (kind, count) in [("guest", merged.0), ("bot", merged.1)] {
+        text.line("members_merged", &format!("kind=\"{kind}\""), count as f64);
     }
     text.one("watchers", "gauge", "Connections of those who watch.", *watchers as f64);
     text.one("members_peak", "gauge", "The most users and guests that were ever online at once.", f64::from(*peak));

@@ -15,6 +15,9 @@ pub const FAULT: &str = "x-test-fault";
 /// What the log says whenever the object that keeps a site's presence is built: at first, and when it wakes from sleep.
 pub const BUILT: &str = "the presence object is built";
 
+/// What the log says before how many bytes the wasm's memory has: its isolate may have 128 MB.
+pub const MEMORY: &str = "bytes of memory: ";
+
 thread_local! {
     static TIME: Cell<Option<Timestamp>> = const { Cell::new(None) };
     static FAULT_NOW: RefCell<String> = const { RefCell::new(String::new()) };
@@ -43,6 +46,12 @@ pub fn time() -> Option<Timestamp> {
 /// What is to go wrong.
 pub fn fault() -> String {
     FAULT_NOW.with(|fault| fault.borrow().clone())
+}
+
+/// Tells the log how large the wasm's memory is.
+pub fn tell_memory() {
+    let bytes = core::arch::wasm32::memory_size::<0>() * 65_536;
+    worker::console_error!("{MEMORY}{bytes}");
 }
 
 /// Panics if that is what is to go wrong here.

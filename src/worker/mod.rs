@@ -27,12 +27,14 @@ mod setup;
 mod sockets;
 mod who;
 
+use crate::http::Headers;
 use crate::http::conditions::tagged;
 use crate::http::cors::{Caller, public, public_preflight};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::report::{MAX_BODY, Seen, leave_from_body};
 use crate::http::route::{Live, Route};
+use crate::identity::cookies;
 use crate::protocol::widget::Script;
 use futures_util::FutureExt;
 use js_sys::Reflect;
@@ -125,7 +127,10 @@ async fn ours(
                 let tab = leave_from_body(&asked.body(MAX_BODY).await?)?;
                 recording::leave(asked, tab, config, env, ctx).await
             };
-            Ok(recorded(&caller, done.await))
+            // Who comes back is news to every isolate.
+            let seen = cookies::seen(&asked.get("cookie").unwrap_or_default(), asked.secure);
+            let reply = recorded(&caller, done.await);
+            Ok(if seen.is_some() { reply.with("set-cookie", cookies::clear_seen(asked.secure)) } else { reply })
         }
         Route::TouchGif(touch) => {
             let caller = Caller::of(asked, &asked.host, &config.allowed_origins)?;

@@ -245,6 +245,10 @@ pub async fn heed(request: &Request, object: &str) -> Result<bool> {
     match hooks::fault() {
         fault if fault == format!("hang-{object}") => std::future::pending().await,
         fault if fault == format!("fail-{object}") => Err("a failure that a test asked for".into()),
+        fault if fault == "memory" => {
+            hooks::tell_memory();
+            Ok(false)
+        }
         fault => Ok(fault == "sweep"),
     }
 }

@@ -159,8 +159,9 @@ impl Visiting {
 
     /// Who they are, if that is known by now: all of it, or for a visitor whom the origin has named their signed cookie.
     fn identity_now(&self, keys: Option<Rc<Keys>>, named: bool) -> Identity {
-        if let Some(identity) = self.identity.peek() {
-            return identity.clone();
+        // What is at hand is told when it is asked for, and not before.
+        if let Some(identity) = self.identity.clone().now_or_never() {
+            return identity;
         }
         let keys = keys.filter(|_| named)?;
         let known = who::signed(&self.asker, &keys);
@@ -254,13 +255,15 @@ fn note(
     let place = document.then(|| place_of_request(&asked.path, topic)).flatten();
     let seen = Seen { place, ..Seen::default() };
     if let Some((keys, known)) = visiting.identity_now(keys, said != Said::Nothing) {
-        let visit = visiting.visitor(config, &keys, known.as_ref()).page(said, seen);
-        recording::record(visit.signals, &visiting.site, config, &visiting.env, ctx);
-        return match visit.cookie? {
+        let visitor = visiting.visitor(config, &keys, known.as_ref());
+        let visit = visitor.page(said, seen);
+        let word = recording::record(visit.signals, &visitor, config, &visiting.env, ctx);
+        return match (visit.cookie, word) {
             // A shared cache would give what is done to one visitor's cookie to the next.
-            _ if is_shared(&answer.headers) => None,
-            CookieChange::Keep(token) => Some(cookies::keep(&token, asked.secure, COOKIE_LIFE.0)),
-            CookieChange::Clear => Some(cookies::clear(asked.secure)),
+            (Some(_), _) | (_, Some(_)) if is_shared(&answer.headers) => None,
+            (Some(CookieChange::Keep(token)), _) => Some(cookies::keep(&token, asked.secure, COOKIE_LIFE.0)),
+            (Some(CookieChange::Clear), _) => Some(cookies::clear(asked.secure)),
+            (None, word) => word.map(|word| cookies::keep_seen(&word, asked.secure, config.touch_resolution.0)),
         };
     }
     // Who they are is on its way: the page goes out, and the visitor is recorded when it is known.
@@ -269,8 +272,8 @@ fn note(
         let (Ok(config), Some((keys, known))) = (visiting.setup.config(), visiting.identity.clone().await) else {
             return;
         };
-        let visit = visiting.visitor(config, &keys, known.as_ref()).page(said, seen);
-        recording::record(visit.signals, &visiting.site, config, &visiting.env, &later.context());
+        let visitor = visiting.visitor(config, &keys, known.as_ref());
+        recording::record(visitor.page(said, seen).signals, &visitor, config, &visiting.env, &later.context());
     });
     None
 }

@@ -8,10 +8,10 @@
 //! panic it is built anew from the rows, which are the truth.
 
 use super::clock;
-use super::object::{SWEEP, Store, blob, call, integer, text};
+use super::object::{SWEEP, Store, call, integer, text};
 use super::presence_moves::Among;
 use super::presence_room::Room;
-use super::presence_rows::TABLES;
+use super::presence_rows::{RingRows, TABLES};
 use super::sockets::Sockets;
 use crate::config::Config;
 use crate::presence::attention::{Attention, OF_LATE};
@@ -456,16 +456,14 @@ impl Presence {
     #[inline(never)]
     fn load(&self) -> Result<Site> {
         self.scrub_at.set(self.kept_time("scrub_at")?);
-        let rows = self.store.rows("SELECT slot, data FROM ring", Vec::new())?.into_iter().filter_map(|row| {
-            let mut row = row.into_iter();
-            Some((integer(row.next())?, blob(row.next())?))
-        });
+        let rows = RingRows::of(&self.store)?;
         let (window, now, room) = (self.config()?.window(), clock::now(), self.room.borrow());
         let hidden = self.store.rows("SELECT user, at FROM hidden", Vec::new())?.into_iter().filter_map(|row| {
             let mut row = row.into_iter();
             Some((UserId::parse(text(row.next())?).ok()?, Timestamp::from_millis(integer(row.next())?)))
         });
-        let (mut site, outcome, unreadable) = Site::restore(window, rows, now, &room.leases(window, now));
+        let (mut site, outcome, unreadable) = Site::restore(window, &rows, now, &room.leases(window, now));
+        rows.done()?;
         site.totals.wakes += 1;
         site.totals.unreadable += unreadable as u64;
         if unreadable > 0 {

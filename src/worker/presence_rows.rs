@@ -1,14 +1,15 @@
 //! What the object that keeps a site's presence writes down, and what it finds there.
 
 use super::clock;
-use super::object::{Table, blob};
+use super::object::{Row, Store, Table, blob, integer};
 use super::presence_object::Presence;
 use crate::presence::id::{Topic, UserId};
 use crate::presence::member::{Departure, MemberKey, Viewed};
-use crate::presence::record;
+use crate::presence::record::{self, Head};
 use crate::presence::site::erasing::topic_of;
-use crate::presence::site::{Outcome, Site};
+use crate::presence::site::{Outcome, Rows, Site};
 use crate::protocol::{Kept, still_kept};
+use std::cell::RefCell;
 use worker::{Error, Result, SqlStorageValue};
 
 /// The most viewers of a topic that are told apart: of more, those seen last.
@@ -29,6 +30,45 @@ pub const TABLES: [Table; 5] = [
     ("hidden", "(user TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID"),
     ("kept", "(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"),
 ];
+
+/// The rows that a site is built from.
+pub struct RingRows<'a> {
+    store: &'a Store,
+    heads: Vec<(i64, Vec<u8>)>,
+    failed: RefCell<Option<Error>>,
+}
+
+impl<'a> RingRows<'a> {
+    /// Looks which there are.
+    pub fn of(store: &'a Store) -> Result<Self> {
+        let bytes = vec![SqlStorageValue::Integer(Head::BYTES as i64)];
+        let rows = store.rows("SELECT slot, substr(data, 1, ?) FROM ring", bytes)?;
+        let head = |row: Row| {
+            let mut row = row.into_iter();
+            Some((integer(row.next())?, blob(row.next())?))
+        };
+        Ok(Self { store, heads: rows.into_iter().filter_map(head).collect(), failed: RefCell::default() })
+    }
+
+    /// Whether all were read: else what was built is not the site.
+    pub fn done(self) -> Result<()> {
+        self.failed.into_inner().map_or(Ok(()), Err)
+    }
+}
+
+impl Rows for RingRows<'_> {
+    fn heads(&self) -> Vec<(i64, Vec<u8>)> {
+        self.heads.clone()
+    }
+
+    fn read(&self, slot: i64) -> Option<Vec<u8>> {
+        let row = self.store.blob("SELECT data FROM ring WHERE slot = ?", vec![slot.into()]);
+        row.unwrap_or_else(|error| {
+            self.failed.replace(Some(error));
+            None
+        })
+    }
+}
 
 impl Presence {
     /// Writes down what came of a batch, all of it in one transaction.

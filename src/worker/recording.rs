@@ -11,7 +11,7 @@ use crate::http::report::Seen;
 use crate::identity::visit::Visitor;
 use crate::presence::attention::Attention;
 use crate::presence::id::{SiteName, TabId, UserId};
-use crate::presence::member::Signal;
+use crate::presence::member::{Signal, Touch};
 use crate::presence::recorder::Recorder;
 use crate::presence::time::{Millis, Timestamp};
 use crate::protocol::call::Call;
@@ -61,18 +61,39 @@ async fn record_as(
     let known = who::look_up(&asker, &keys, None, env).await.unwrap_or_default();
     let (now, window) = (clock::now(), config.window());
     let visitor = Visitor { asker: &asker, known: known.as_ref(), keys: &keys, now, window };
-    record(signals(&visitor), &site, config, env, ctx);
+    record(signals(&visitor), &visitor, config, env, ctx);
     Ok(())
 }
 
-/// Records signals. Whoever's request brings the first of a batch sees to it that the batch is sent.
-pub fn record(signals: Vec<Signal>, site: &SiteName, config: &Config, env: &Env, ctx: &Context) {
+/// Records signals of a visitor. Whoever's request brings the first of a batch sees to it that the batch is sent.
+///
+/// Of who was recorded on a page there is a word for other isolates, where these serve the same visitors.
+pub fn record(
+    signals: Vec<Signal>,
+    visitor: &Visitor<'_>,
+    config: &Config,
+    env: &Env,
+    ctx: &Context,
+) -> Option<String> {
+    let (asker, secret, now) = (visitor.asker, &visitor.keys.seen, visitor.now);
+    let (site, mut word) = (&asker.site, None);
+    let seen = |touch: &Touch| secret.recorded_at(asker.seen.as_ref()?, touch, site, now, config.touch_resolution);
     for signal in signals {
-        let due = with(site, config, |recorder| recorder.take(clock::now(), signal));
-        if let Some(hold) = due {
+        let (taken, its_word) = with(site, config, |recorder| {
+            let word = match &signal {
+                Signal::Touch(touch) if touch.place.is_some() && recorder.has_neighbours(now) => {
+                    Some(secret.mark(touch, site, now))
+                }
+                Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut(_) => None,
+            };
+            (recorder.take_unless_seen(now, signal, seen), word)
+        });
+        word = its_word.filter(|_| taken.kept);
+        if let Some(hold) = taken.due {
             ctx.wait_until(send_in(hold, site.clone(), env.clone()));
         }
     }
+    word
 }
 
 /// Sends what is new now, so that whoever reads next sees it.

@@ -161,13 +161,10 @@ fn measure(criterion: &mut Criterion, members: u64) -> HashMap<&'static str, Spr
     let row = full.rows.values().next().cloned().unwrap_or_default();
     time("decode", BATCH as f64, &mut || timed(|| decode::<Batch>(&row)));
     let (rows, now) = (full.rows.clone(), at(full.batches * APART));
-    let restore = |rows| Site::restore(WINDOW, rows, now, &[]).0;
-    time("replay", all, &mut || {
-        let rows = rows.clone();
-        timed(|| restore(rows))
-    });
+    let restore = |rows: &BTreeMap<_, _>| Site::restore(WINDOW, rows, now, &[]).0;
+    time("replay", all, &mut || timed(|| restore(&rows)));
     time("expire", all, &mut || {
-        let mut site = restore(rows.clone());
+        let mut site = restore(&rows);
         timed(|| site.advance(now.plus(WINDOW).plus(WINDOW)))
     });
     time("encode", BATCH as f64, &mut || {

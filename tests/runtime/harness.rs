@@ -276,6 +276,15 @@ impl Server {
         line.trim_end_matches("kB").trim().parse::<usize>().unwrap() * 1024
     }
 
+    /// How many bytes the wasm's memory has. Known of the build with the test hooks alone, as of when a request asked for
+    /// the fault `memory`.
+    #[allow(dead_code, reason = "the bench looks from outside")]
+    pub fn wasm_memory(&self) -> usize {
+        let log = self.log();
+        let told = log.lines().filter_map(|line| line.split_once("bytes of memory: ")).next_back();
+        told.and_then(|(_, bytes)| bytes.trim().parse().ok()).expect("the log tells it")
+    }
+
     /// The address of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)

@@ -25,10 +25,12 @@ mod live_socket;
 mod load;
 mod logins;
 mod metrics;
+mod million;
 mod origin;
 mod reading;
 mod recording;
 mod replay;
+mod seen;
 mod shards;
 #[path = "../bench/site.rs"]
 mod site;

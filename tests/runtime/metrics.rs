@@ -8,11 +8,16 @@ use std::collections::BTreeMap;
 pub const ADMIN: &str = "Bearer 0123456789abcdef0123456789abcdef";
 
 fn setup() -> Setup {
-    Setup::new().var("ADMIN_TOKEN", ADMIN.trim_start_matches("Bearer "))
+    readable(Setup::new())
+}
+
+/// With a token to read the metrics by.
+pub fn readable(setup: Setup) -> Setup {
+    setup.var("ADMIN_TOKEN", ADMIN.trim_start_matches("Bearer "))
 }
 
 /// Each line by its name, and its labels but for the site.
-fn metrics(server: &Server) -> BTreeMap<String, f64> {
+pub fn metrics(server: &Server) -> BTreeMap<String, f64> {
     metrics_told_to(server.by("10.0.0.9"))
 }
 

@@ -32,7 +32,13 @@ impl Site {
         for kind in [Kind::User, Kind::Guest, Kind::Bot] {
             let slots: Vec<_> = self.roster(kind).iter().map(|(slot, _)| slot).collect();
             slots.into_iter().for_each(|slot| self.mark_changed(kind, slot));
+            self.roster_mut(kind).merged_mut().tell_anew();
         }
-        self.outcome()
+        let mut outcome = self.outcome();
+        if outcome.writes.is_empty() {
+            // Where nobody is told, the peak is, and who was merged.
+            outcome.writes.push(self.write_row(&[], &[]));
+        }
+        outcome
     }
 }

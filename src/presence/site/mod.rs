@@ -13,6 +13,7 @@ mod stored;
 mod tally;
 mod topics;
 
+use crate::presence::bounds::Bounds;
 use crate::presence::compact::Member;
 use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile, State, Viewed};
@@ -27,6 +28,7 @@ use crate::presence::totals::Totals;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::iter::Sum;
+pub use stored::Rows;
 pub use tally::Tally;
 
 /// How long a visitor whose last page was closed is kept, as they may be opening the next one: a page that is
@@ -139,6 +141,8 @@ struct Leaving {
 /// Who is online, and all that has to be known to say so.
 pub struct Site {
     window: Seconds,
+    /// How many bytes places may take as long as there is anybody to merge.
+    max_places: usize,
     users: Roster,
     guests: Roster,
     bots: Roster,
@@ -174,14 +178,17 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site that nobody has visited. `window` is for how long after a touch a member is online.
-    pub fn new(window: Seconds, now: Timestamp) -> Self {
-        let roster = || Roster::new(window, now);
+    /// A site that nobody has visited. A window alone, which is for how long after a touch a member is online, means the
+    /// bounds that hold for an object.
+    pub fn new(bounds: impl Into<Bounds>, now: Timestamp) -> Self {
+        let Bounds { window, guests, bots, places } = bounds.into();
+        let roster = |limit| Roster::new(window, limit, now);
         Self {
             window,
-            users: roster(),
-            guests: roster(),
-            bots: roster(),
+            max_places: places,
+            users: roster(usize::MAX),
+            guests: roster(guests),
+            bots: roster(bots),
             places: Places::default(),
             invisible: 0,
             leaving: VecDeque::new(),
@@ -215,6 +222,11 @@ impl Site {
         self.invisible
     }
 
+    /// How many guests and bots are only counted, as there were too many to keep.
+    pub fn merged(&self) -> (usize, usize) {
+        (self.guests.merged().len(), self.bots.merged().len())
+    }
+
     /// The most that were ever online at once.
     pub fn peak(&self) -> Option<Peak> {
         self.peak
@@ -237,7 +249,7 @@ impl Site {
     }
 
     /// Members of a kind, newest first, from just after `after`, at most `limit`; and where the next page begins, if
-    /// there is one. Invisible users are not among them unless the filter says so.
+    /// there is one. Who was merged is not among them. Invisible users are not among them unless the filter says so.
     pub fn list(
         &self,
         kind: Kind,

@@ -23,7 +23,7 @@ impl Site {
             let roster = self.roster(key.kind());
             roster.find(key.borrow()).and_then(|slot| roster.get(slot))
         };
-        self.batch_of(None, Vec::new(), keys.iter().filter_map(find))
+        self.batch_of(None, Vec::new(), Vec::new(), keys.iter().filter_map(find))
     }
 
     /// Lets go of members who are kept elsewhere from now on. What is to be stored is told with what comes of whatever is

@@ -65,7 +65,9 @@ impl Site {
             self.mark_changed(kind, slot);
         }
         self.move_to(now);
-        if !self.changed.is_empty() {
+        // An older release may have kept more.
+        self.merge_oldest();
+        if !self.changed.is_empty() || !self.gone.is_empty() {
             self.bump();
         }
     }
@@ -146,6 +148,18 @@ impl Site {
             self.departures.extend(self.departure(&member));
         }
         self.let_go(&member);
+    }
+
+    /// Merges those guests and bots who were seen longest ago, where there are more than are to be kept: they count until
+    /// their window has passed, and nothing else is known of them. Who is touched again is somebody new.
+    pub(super) fn merge_oldest(&mut self) {
+        for kind in [Kind::Bot, Kind::Guest] {
+            while self.roster(kind).is_over() || self.places.bytes() > self.max_places {
+                let Some(member) = self.roster_mut(kind).merge_oldest() else { break };
+                self.gone.push(member.key().owned());
+                self.depart(member);
+            }
+        }
     }
 
     /// What is kept of a user who goes, or who hides.

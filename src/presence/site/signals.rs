@@ -42,6 +42,7 @@ impl Site {
             }
         }
         places.into_iter().for_each(|id| self.places.release(id));
+        self.merge_oldest();
         if !self.changed.is_empty() || !self.gone.is_empty() {
             self.bump();
             self.note_peak();

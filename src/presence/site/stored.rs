@@ -2,19 +2,39 @@
 
 use super::changes::RECALL;
 use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site, Write};
+use crate::presence::bounds::Bounds;
 use crate::presence::compact::{Member, Tab};
 use crate::presence::member::{KeyRef, Kind, MemberKey, Place, Profile};
 use crate::presence::places::{PlaceId, Places};
-use crate::presence::record::{self, Batch, Record, TabRecord};
+use crate::presence::record::{self, Batch, Head, MergedRecord, Record, TabRecord};
 use crate::presence::ring::Slot;
 use crate::presence::roster::digest;
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use foldhash::fast::FixedState;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// How many places the members of a row may name, one for each member and each tab: with all texts at their longest
 /// (896 bytes a place, 768 a member) such a row has less than the 2 MB that the platform allows.
 const MAX_ROW_WEIGHT: usize = 1000;
+
+/// Where a site's rows are. All of them are more than fits in memory at once where there are many members, so each is
+/// read when its turn has come.
+pub trait Rows {
+    /// The slot of each row, and at least the first [`Head::BYTES`] of what it holds.
+    fn heads(&self) -> Vec<(i64, Vec<u8>)>;
+    /// All that a row holds.
+    fn read(&self, slot: i64) -> Option<Vec<u8>>;
+}
+
+impl Rows for BTreeMap<i64, Vec<u8>> {
+    fn heads(&self) -> Vec<(i64, Vec<u8>)> {
+        self.iter().map(|(slot, row)| (*slot, row.iter().take(Head::BYTES).copied().collect())).collect()
+    }
+
+    fn read(&self, slot: i64) -> Option<Vec<u8>> {
+        self.get(&slot).cloned()
+    }
+}
 
 impl Site {
     /// Rebuilds a site from its rows, by slot; pages that are still open have kept whoever they are of. What had fallen
@@ -23,25 +43,29 @@ impl Site {
     ///
     /// Whoever was told of a version shortly before can be told what has changed since.
     pub fn restore(
-        window: Seconds,
-        rows: impl IntoIterator<Item = (i64, Vec<u8>)>,
+        bounds: impl Into<Bounds>,
+        rows: &impl Rows,
         now: Timestamp,
         leases: &[Lease],
     ) -> (Self, Outcome, usize) {
-        let mut unreadable = Vec::new();
-        let mut batches: Vec<(i64, Batch)> = Vec::new();
-        for (slot, data) in rows {
-            match record::decode::<Batch>(&data) {
-                Ok(batch) => batches.push((slot, batch)),
+        let bounds = bounds.into();
+        let (mut unreadable, mut heads): (Vec<i64>, Vec<(i64, Head)>) = (Vec::new(), Vec::new());
+        for (slot, head) in rows.heads() {
+            match record::decode(&head) {
+                Ok(head) => heads.push((slot, head)),
                 Err(_) => unreadable.push(slot),
             }
         }
-        batches.sort_by_key(|(_, batch)| batch.version);
-        let start = batches.first().map_or(now, |(_, batch)| batch.written);
+        heads.sort_by_key(|(_, head)| head.version);
         // Rows are kept for so long that whoever was online then is known.
-        let recalled = batches.last().map_or(now, |(_, batch)| batch.written).minus(RECALL);
-        let mut site = Self::new(window, start);
-        for (slot, batch) in batches {
+        let recalled = heads.last().map_or(now, |(_, head)| head.written).minus(RECALL);
+        let mut restored: Option<Self> = None;
+        for (slot, _) in heads {
+            let Some(batch) = rows.read(slot).and_then(|data| record::decode::<Batch>(&data).ok()) else {
+                unreadable.push(slot);
+                continue;
+            };
+            let site = restored.get_or_insert_with(|| Self::new(bounds, batch.written));
             let before = site.version;
             // As it went, by the clock of then: what was to be put right since is put right at the end.
             if let Some(reached) = batch.rewound_from {
@@ -59,6 +83,7 @@ impl Site {
                 site.note_row();
             }
         }
+        let mut site = restored.unwrap_or_else(|| Self::new(bounds, now));
         site.rewound_from = None;
         if !unreadable.is_empty() {
             site.forget_changes();
@@ -78,7 +103,7 @@ impl Site {
         if any {
             self.bump();
         }
-        let last = any.then(|| self.write_row(&[]));
+        let last = any.then(|| self.write_row(&[], &[]));
         let mut swept = Vec::new();
         while self.rows.len() > 1 && self.rows.front().is_some_and(|row| stale(row, self.now)) {
             swept.extend(self.rows.pop_front().map(|(slot, _)| slot));
@@ -100,6 +125,8 @@ impl Site {
 
     /// Who has changed and who is gone: one row, or as many as it takes to keep each below what a row may hold.
     fn write(&mut self) -> Vec<Write> {
+        let gone = std::mem::take(&mut self.gone);
+        let mut gone = gone.as_slice();
         let mut changed = std::mem::take(&mut self.changed);
         // Not those who have gone since; where somebody else lies now, they say themselves whether they have changed.
         changed.retain(|(kind, slot)| self.roster_mut(*kind).get_mut(*slot).is_some_and(Member::unmark_changed));
@@ -109,20 +136,23 @@ impl Site {
         let mut writes = Vec::with_capacity(1);
         let mut rest = changed.as_slice();
         loop {
-            let mut weight = 0;
+            // All who are gone are told before anybody who may have come again.
+            let (row_gone, more_gone) = gone.split_at_checked(MAX_ROW_WEIGHT).unwrap_or((gone, &[]));
+            let mut weight = row_gone.len();
             let fits = rest.iter().take_while(|place| {
                 weight += weigh(self, place);
                 weight <= MAX_ROW_WEIGHT
             });
             // A member alone always fits.
-            let (row, more) = rest.split_at_checked(fits.count().max(1)).unwrap_or((rest, &[]));
-            writes.push(self.write_row(row));
-            if more.is_empty() {
+            let fits = fits.count().max(usize::from(row_gone.is_empty()));
+            let (row, more) = rest.split_at_checked(fits).unwrap_or((rest, &[]));
+            writes.push(self.write_row(row_gone, row));
+            if more.is_empty() && more_gone.is_empty() {
                 break;
             }
             // Rows are told apart, and replayed in order, by their versions.
             self.version += 1;
-            rest = more;
+            (gone, rest) = (more_gone, more);
         }
         // Its room is used again.
         changed.clear();
@@ -130,10 +160,10 @@ impl Site {
         writes
     }
 
-    fn write_row(&mut self, changed: &[(Kind, Slot)]) -> Write {
-        let (rewound_from, gone) = (self.rewound_from.take(), std::mem::take(&mut self.gone));
+    pub(super) fn write_row(&mut self, gone: &[MemberKey], changed: &[(Kind, Slot)]) -> Write {
+        let (rewound_from, merged) = (self.rewound_from.take(), self.take_merged());
         let members = changed.iter().filter_map(|(kind, slot)| self.roster(*kind).get(*slot));
-        let data = self.batch_of(rewound_from, gone, members);
+        let data = self.batch_of(rewound_from, gone.to_vec(), merged, members);
         // A row that nobody needs any more is written over; the oldest comes first.
         let slot = match self.rows.front() {
             Some(&(slot, until)) if until < self.now => {
@@ -151,6 +181,7 @@ impl Site {
         &self,
         rewound_from: Option<Timestamp>,
         gone: Vec<MemberKey>,
+        merged: Vec<MergedRecord>,
         members: impl Iterator<Item = &'a Member>,
     ) -> Vec<u8> {
         let mut places = StoredPlaces::of(&self.places);
@@ -162,6 +193,7 @@ impl Site {
             peak: self.peak,
             totals: self.totals,
             gone,
+            merged,
             members,
             places: places.list,
         })
@@ -199,8 +231,21 @@ impl Site {
         }
     }
 
+    /// Who was merged since the last row.
+    fn take_merged(&mut self) -> Vec<MergedRecord> {
+        let now = self.now.as_secs();
+        let mut merged = Vec::new();
+        for kind in [Kind::Guest, Kind::Bot] {
+            let untold = self.roster_mut(kind).merged_mut().take_untold();
+            // None of them is later than now, or from before the window.
+            let record = |(second, count)| MergedRecord { kind, last_seen: Seconds((now - second) as u32), count };
+            merged.extend(untold.into_iter().map(record));
+        }
+        merged
+    }
+
     fn replay(&mut self, batch: Batch) {
-        let Batch { version, written, peak, totals, gone, places, members, .. } = batch;
+        let Batch { version, written, peak, totals, gone, merged, places, members, .. } = batch;
         (self.peak, self.totals) = (peak.or(self.peak), totals);
         for key in gone {
             self.note(key.borrow());
@@ -208,6 +253,10 @@ impl Site {
             if let Some(member) = roster.find(key.borrow()).and_then(|slot| roster.remove(slot)) {
                 self.let_go(&member);
             }
+        }
+        for MergedRecord { kind, last_seen, count } in merged {
+            let second = written.minus(last_seen).as_secs();
+            self.roster_mut(kind).merged_mut().put(second, count);
         }
         let places: Vec<_> = places.into_iter().map(|place| self.places.hold(place)).collect();
         for record in members {
