@@ -4,15 +4,17 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use whos_online::identity::access::Scope;
+use whos_online::presence::copies::{Copies, Progress};
 use whos_online::presence::id::{GuestKey, Name, PagePath, SiteName, TabId, Title, Topic, UserId};
 use whos_online::presence::member::{Departure, Kind, MemberKey, Place, Profile, Signal, State, Touch, Viewed};
 use whos_online::presence::reports::{Report, Reports};
 use whos_online::presence::shards::Shards;
-use whos_online::presence::site::{Outcome, Site};
+use whos_online::presence::site::{Filter, Outcome, Site, Tally};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 use whos_online::protocol::Kept;
 use whos_online::protocol::answer::{About, answer};
 use whos_online::protocol::call::read;
+use whos_online::protocol::live::{View, Watch};
 use whos_online::protocol::part::tell;
 use whos_online::protocol::query::Query;
 
@@ -40,6 +42,9 @@ fn id(number: u8) -> UserId {
 struct Object {
     site: Site,
     rows: BTreeMap<i64, Vec<u8>>,
+    /// What was stored since those were told who copy it, and the version that they were told of.
+    untold: Vec<Vec<u8>>,
+    told: Option<u64>,
     departures: BTreeMap<String, Departure>,
     views: BTreeMap<(String, MemberKey, bool), Viewed>,
     hidden: BTreeMap<String, Timestamp>,
@@ -47,10 +52,11 @@ struct Object {
 
 impl Object {
     fn new(now: Timestamp) -> Self {
-        let site = Site::new(WINDOW, now);
         Self {
-            site,
+            site: Site::new(WINDOW, now),
             rows: BTreeMap::new(),
+            untold: Vec::new(),
+            told: None,
             departures: BTreeMap::new(),
             views: BTreeMap::new(),
             hidden: BTreeMap::new(),
@@ -64,6 +70,7 @@ impl Object {
 
     fn store(&mut self) {
         let Outcome { writes, departures, views, hidden } = self.site.outcome();
+        self.untold.extend(writes.iter().map(|write| write.data.clone()));
         self.rows.extend(writes.into_iter().map(|write| (write.slot, write.data)));
         departures.into_iter().for_each(|departure| self.keep_departure(departure));
         views.into_iter().for_each(|view| self.keep_view(view));
@@ -95,7 +102,15 @@ impl Object {
         assert_eq!(unreadable, 0);
         site.know_hidden(self.hidden.iter().map(|(user, at)| (UserId::parse(user.as_str()).unwrap(), *at)));
         self.site = site;
+        // What it had to tell is forgotten, and whom.
+        (self.untold, self.told) = (Vec::new(), None);
         self.store();
+    }
+
+    fn progress(&mut self, number: u32) -> Progress {
+        let (from, to, at) = (self.told, self.site.version(), self.site.now());
+        self.told = Some(to);
+        Progress { number, from, to, at, rows: std::mem::take(&mut self.untold) }
     }
 }
 
@@ -324,6 +339,59 @@ fn a_guest_who_signs_in_is_one_member_wherever_they_are_kept_then() {
     assert!(told["users"].as_array().unwrap().iter().all(|user| user["since"] == at(0).to_rfc3339()));
 }
 
+/// Somebody who watches by the copies of all parts, and knows what they were told alone.
+struct Watcher {
+    view: View,
+    version: u64,
+    users: BTreeMap<String, Value>,
+    counts: Value,
+}
+
+impl Watcher {
+    fn of(path: Option<&str>, locations: bool, invisible: bool) -> Self {
+        let path = path.map(|path| PagePath::parse(path).unwrap());
+        let watch = Watch { names: true, limit: 1000, path, topic: None };
+        let scope = Scope { locations, last_seen: true, invisible };
+        Self { view: View { watch, scope }, version: 0, users: BTreeMap::new(), counts: Value::Null }
+    }
+
+    fn told(&mut self, tally: &Tally<'_>) {
+        if let Some(text) = self.view.since(tally, self.version, None) {
+            self.take(&serde_json::from_str(&text).unwrap());
+        }
+        self.version = tally.version();
+        let mut newcomer = Self { view: self.view.clone(), users: BTreeMap::new(), ..Self::of(None, true, false) };
+        newcomer.take(&serde_json::from_str(&self.view.state(tally)).unwrap());
+        assert_eq!((&self.users, &self.counts), (&newcomer.users, &newcomer.counts));
+    }
+
+    fn take(&mut self, message: &Value) {
+        let list = |name: &str| message[name].as_array().cloned().unwrap_or_default();
+        if message["type"] == "state" {
+            self.users.clear();
+        }
+        for id in list("leaves") {
+            assert!(self.users.remove(id.as_str().unwrap()).is_some(), "{message}");
+        }
+        for mut user in [list("users"), list("joins"), list("updates")].concat() {
+            // That somebody was touched again is no news.
+            user["last_seen"] = Value::Null;
+            self.users.insert(user["id"].as_str().unwrap().to_owned(), user);
+        }
+        self.counts = message["counts"].clone();
+    }
+}
+
+/// Has the copies come to where the parts are, copying anew what they have lost track of.
+fn bring_along(copies: &mut Copies, several: &mut Spread) {
+    for (number, object) in (0..).zip(&mut several.objects) {
+        let progress = object.progress(number);
+        if !copies.follow(&progress) {
+            copies.copy(number, &object.rows, progress.at, progress.to);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -355,6 +423,43 @@ proptest! {
             for kind in [Kind::User, Kind::Guest] {
                 prop_assert_eq!(one.listed(kind, 2), several.listed(kind, 3));
             }
+        }
+    }
+
+    /// The copies say what the parts say, and who watches by them knows what a newcomer is told.
+    #[test]
+    fn copies_are_what_they_are_copied_from(count in 2..5u32, steps in proptest::collection::vec((step(), any::<bool>()), 0..40)) {
+        let mut now = at(0);
+        let mut several = Spread::over(count, now);
+        let mut copies = Copies::new(WINDOW, count);
+        let mut watchers = [Watcher::of(None, true, false), Watcher::of(None, false, true), Watcher::of(Some("/p1"), true, false)];
+        for (step, tell) in steps {
+            match step {
+                Step::Say(said) => several.hear(now, said.iter().map(Said::report).collect()),
+                Step::Pass(millis) => now = now.plus(Millis(millis)),
+                // One of them alone.
+                Step::Restart => several.objects[0].restart(now),
+                Step::Spread(count) => {
+                    several.over_again(count, now);
+                    copies = Copies::new(WINDOW, count);
+                }
+            }
+            if !tell {
+                continue;
+            }
+            several.advance(now);
+            bring_along(&mut copies, &mut several);
+            for invisible in [false, true] {
+                let truth = several.told(&Query::Online { limit: 1000, after: None, kind: Kind::User, path: None, topic: None }, invisible);
+                let filter = Filter { invisible, ..Filter::default() };
+                let tally = copies.tally();
+                prop_assert_eq!(&truth["counts"], &serde_json::to_value(tally.counts(&filter)).unwrap());
+                let listed: Vec<_> = tally.users(&filter, 1000).iter().map(|view| view.last_seen.to_rfc3339()).collect();
+                let expected: Vec<_> = truth["users"].as_array().unwrap().iter().map(|user| user["last_seen"].as_str().unwrap().to_owned()).collect();
+                prop_assert_eq!(listed, expected);
+            }
+            watchers.iter_mut().for_each(|watcher| watcher.told(&copies.tally()));
+            copies.note_told();
         }
     }
 }

@@ -4,7 +4,6 @@ use super::Member;
 use super::part::shown;
 use crate::identity::access::{Scope, Subject};
 use crate::presence::id::{PagePath, Topic};
-use crate::presence::member::Kind;
 use crate::presence::site::{self, Counts, Filter, Tally};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
@@ -71,20 +70,20 @@ impl View {
 
     /// Everything.
     pub fn state(&self, tally: &Tally<'_>) -> String {
-        let (site, filter) = (tally.site, self.filter());
+        let filter = self.filter();
         let users = self.watch.names.then(|| {
-            let (views, _) = site.list(Kind::User, &filter, None, self.watch.limit);
+            let views = tally.users(&filter, self.watch.limit);
             views.iter().map(|view| shown(view, self.scope).into()).collect()
         });
-        write(&Message::State { version: site.version(), counts: tally.counts(&filter), users })
+        write(&Message::State { version: tally.version(), counts: tally.counts(&filter), users })
     }
 
     /// What has changed for somebody who was told of `version` with these counts; `None` if nothing has. Where it is
     /// not known which counts those were, they are told in any case.
     pub fn since<'a>(&self, tally: &Tally<'a>, version: u64, counts: Option<Counts>) -> Option<String> {
-        let (site, filter) = (tally.site, self.filter());
+        let filter = self.filter();
         let now = tally.counts(&filter);
-        let Some(changes) = site.changes(version, &filter, self.scope.locations) else {
+        let Some(changes) = tally.changes(version, &filter, self.scope.locations) else {
             return Some(self.state(tally));
         };
         if (changes.is_empty() || !self.watch.names) && counts == Some(now) {
@@ -95,7 +94,7 @@ impl View {
         };
         let (joins, updates) = (members(changes.joins), members(changes.updates));
         let leaves = changes.leaves.iter().filter(|_| self.watch.names).map(|user| user.as_str()).collect();
-        Some(write(&Message::Diff { version: site.version(), counts: now, joins, updates, leaves }))
+        Some(write(&Message::Diff { version: tally.version(), counts: now, joins, updates, leaves }))
     }
 
     fn filter(&self) -> Filter<'_> {

@@ -21,7 +21,7 @@ use crate::presence::member::{Kind, MemberKey, Signal};
 use crate::presence::recorder::Recorder;
 use crate::presence::reports::{Report, Reports};
 use crate::presence::shards::Shards;
-use crate::presence::site::{Outcome, Site};
+use crate::presence::site::{Outcome, Site, Tally};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::presence::totals::Counted;
 use crate::protocol::call::{Call, Entry, read_text, write};
@@ -362,7 +362,7 @@ impl Presence {
         self.with_site(|_, _| Ok(()))?;
         let client = self.with_site(|presence, site| {
             site.watch();
-            presence.room.borrow_mut().enter(entry, site, clock::now())
+            presence.room.borrow_mut().enter(entry, &Tally::of(site), clock::now())
         })?;
         Response::from_websocket(client.into())
     }
@@ -443,7 +443,7 @@ impl Presence {
         let due = self.room.borrow().due(now, site.version());
         match due {
             Some(Millis(0)) => {
-                let left = self.room.borrow_mut().tell(now, site);
+                let left = self.room.borrow_mut().tell(now, &Tally::of(site));
                 self.take(left).into_iter().for_each(|hold| self.work_in(hold));
             }
             Some(wait) => self.work_in(wait),

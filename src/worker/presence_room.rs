@@ -8,7 +8,7 @@ use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{MemberKey, Signal};
 use crate::presence::pulse;
 use crate::presence::reports::Report;
-use crate::presence::site::{Lease, MAX_TABS, Site, Tally};
+use crate::presence::site::{Lease, MAX_TABS, Tally};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::presence::watchers::{WatcherId, Watchers};
 use crate::protocol::call::{Entry, Refusal, Watcher, read, write};
@@ -116,12 +116,11 @@ impl Room {
     }
 
     /// Lets somebody in, and tells them how things are. Their end of the socket is given back.
-    pub fn enter(&mut self, entry: Entry, site: &Site, now: Timestamp) -> Result<web_sys::WebSocket> {
+    pub fn enter(&mut self, entry: Entry, tally: &Tally<'_>, now: Timestamp) -> Result<web_sys::WebSocket> {
         let (server, client) = self.sockets.accept()?;
         let Entry { view, since, who, good_until, tab, .. } = entry;
-        let tally = Tally::of(site);
-        let told = since.and_then(|version| view.since(&tally, version, None)).unwrap_or_else(|| view.state(&tally));
-        let counts = view.counts(&tally);
+        let told = since.and_then(|version| view.since(tally, version, None)).unwrap_or_else(|| view.state(tally));
+        let counts = view.counts(tally);
         server.send_with_str(&told)?;
         self.last += 1;
         self.held.entry(who.key.clone()).or_default().push(self.last);
@@ -130,7 +129,7 @@ impl Room {
         let longest = Cell::new(told.len());
         let seat = Seat { id: self.last, view, who, good_until, tabs: vec![tab], heard: now, longest };
         attach(&server, &write(&seat));
-        self.watchers.add(seat.id, seat.view.clone(), Some((site.version(), counts)));
+        self.watchers.add(seat.id, seat.view.clone(), Some((tally.version(), counts)));
         self.seats.insert(seat.id, (server, seat));
         Ok(client)
     }
@@ -270,15 +269,15 @@ impl Room {
 
     /// Tells them what is new. Who does not read what they were told is shown out, rather than more and more of it kept
     /// for them: what that means is given back.
-    pub fn tell(&mut self, now: Timestamp, site: &Site) -> Vec<Signal> {
-        let (seats, tally, mut slow) = (&self.seats, Tally::of(site), Vec::new());
-        self.watchers.tell(now, site.version(), |view, known, watchers| {
+    pub fn tell(&mut self, now: Timestamp, tally: &Tally<'_>) -> Vec<Signal> {
+        let (seats, mut slow) = (&self.seats, Vec::new());
+        self.watchers.tell(now, tally.version(), |view, known, watchers| {
             let (version, counts) = known.unzip();
-            let text = match version.or(site.restarted_at()) {
+            let text = match version.or(tally.restarted_at()) {
                 // As when the object went to sleep.
-                Some(slept) if version.is_none() && slept == site.version() => None,
-                Some(version) => view.since(&tally, version, counts),
-                None => Some(view.state(&tally)),
+                Some(slept) if version.is_none() && slept == tally.version() => None,
+                Some(version) => view.since(tally, version, counts),
+                None => Some(view.state(tally)),
             };
             if let Some(text) = text {
                 let message = JsValue::from_str(&text);
@@ -292,7 +291,7 @@ impl Room {
                     send(socket, &message);
                 }
             }
-            view.counts(&tally)
+            view.counts(tally)
         });
         slow.into_iter().flat_map(|id| self.show_out(id, TOO_SLOW, "too much is unread")).collect()
     }

@@ -4,6 +4,7 @@ use super::changes::RECALL;
 use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site, Write};
 use crate::presence::bounds::Bounds;
 use crate::presence::compact::{Member, Tab};
+use crate::presence::id::Invalid;
 use crate::presence::member::{KeyRef, Kind, MemberKey, Place, Profile};
 use crate::presence::places::{PlaceId, Places};
 use crate::presence::record::{self, Batch, Head, MergedRecord, Record, TabRecord};
@@ -93,6 +94,47 @@ impl Site {
         // Perhaps a newer release wrote them and will be back: they are kept for as long as they could matter.
         unreadable.iter().for_each(|slot| site.keep_row(*slot));
         (site, outcome, unreadable.len())
+    }
+
+    /// A copy of a site from its rows, which has come to this version of it. Nobody has to store what comes of it.
+    pub fn copy(bounds: impl Into<Bounds>, rows: &impl Rows, at: Timestamp, version: u64) -> Self {
+        let (mut copy, ..) = Self::restore(bounds, rows, at, &[]);
+        copy.drop_outcome();
+        // What has changed since is known of this copy from now on.
+        (copy.version, copy.log) = (version, None);
+        copy.watch();
+        copy
+    }
+
+    /// Has a copy come to a later version, by what was stored on the way there.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn follow(&mut self, at: Timestamp, version: u64, rows: &[Vec<u8>]) -> Result<(), Invalid> {
+        let before = self.version;
+        for row in rows {
+            let batch = record::decode::<Batch>(row)?;
+            if let Some(reached) = batch.rewound_from {
+                self.move_to(reached);
+            }
+            self.move_to(batch.written);
+            // All that has changed is noted as of the version that those were told of who watch.
+            self.version = before;
+            self.replay(batch);
+            self.version = before;
+        }
+        self.move_to(at);
+        self.version = version;
+        self.drop_outcome();
+        Ok(())
+    }
+
+    /// What would be stored is its object's business.
+    fn drop_outcome(&mut self) {
+        self.departures.clear();
+        self.views.clear();
+        self.hiding.clear();
+        self.rewound_from = None;
     }
 
     /// Lets go of the rows that nobody needs any more, and names them. Where there are any, a new one tells the peak,
