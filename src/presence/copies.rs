@@ -54,7 +54,12 @@ impl Copies {
     pub fn follow(&mut self, progress: &Progress) -> bool {
         let part = self.parts.get_mut(progress.number as usize);
         let followed = |part: &mut Option<Site>| {
-            let copy = part.as_mut().filter(|copy| progress.from == Some(copy.version()))?;
+            let copy = part.as_mut()?;
+            if copy.version() >= progress.to {
+                // It was on its way when the part was asked.
+                return Some(());
+            }
+            let copy = Some(copy).filter(|copy| progress.from == Some(copy.version()))?;
             copy.follow(progress.at, progress.to, &progress.rows).ok()
         };
         part.and_then(followed).is_some()

@@ -4,6 +4,7 @@
 use super::live::View;
 use super::moves::Wish;
 use super::query::Query;
+use super::relay::Follow;
 use crate::http::admin::{AppPasswordBody, AppPasswordId, Label, SessionBody};
 use crate::http::conditions::Precondition;
 use crate::http::report::Seen;
@@ -15,6 +16,7 @@ use crate::presence::id::{Invalid, SiteName, TabId, UserId};
 use crate::presence::member::{MemberKey, Profile, Signal, Touch};
 use crate::presence::record::Peak;
 use crate::presence::reports::Reports;
+use crate::presence::site::Lease;
 use crate::presence::time::{Seconds, Timestamp};
 use crate::presence::totals::Counted;
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -45,6 +47,10 @@ pub enum Call {
     Release(Wish),
     /// Have this object hand over what is yours now; answered with nothing.
     Collect(u32),
+    /// Tell where this part is, and from now on what becomes of it: a [`Followed`](super::relay::Followed).
+    Follow(Follow),
+    /// These pages, of members of this part, have just connected to the relay of this number; answered with nothing.
+    Connected(u32, Vec<Lease>),
     /// Over how many objects the site has ever been spread: a number. The first of them knows.
     Most,
 }
@@ -53,11 +59,17 @@ impl Call {
     /// Whether all must be there for it that is the object's.
     pub fn needs_all(&self) -> bool {
         match self {
-            Self::Apply(..) | Self::Read(..) | Self::Metrics | Self::Erase(_) | Self::Claim(_) => true,
-            // Of these, some are what it takes to have everything there.
-            Self::Peak(_) | Self::Secret | Self::PassedOn(_) | Self::Release(_) | Self::Collect(_) | Self::Most => {
-                false
+            Self::Apply(..) | Self::Read(..) | Self::Metrics | Self::Erase(_) | Self::Claim(_) | Self::Follow(_) => {
+                true
             }
+            // Of these, some are what it takes to have everything there.
+            Self::Peak(_)
+            | Self::Secret
+            | Self::Connected(..)
+            | Self::PassedOn(_)
+            | Self::Release(_)
+            | Self::Collect(_)
+            | Self::Most => false,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod moves;
 pub mod part;
 pub mod query;
+pub mod relay;
 mod viewers;
 pub mod widget;
 

@@ -1,6 +1,7 @@
 //! Calls to our objects. None of them waits for ever.
 
 use super::presence_object::{ENTRY, REFUSED};
+use super::relay_object::ELSEWHERE;
 use super::setup::Setup;
 use crate::identity::login::Digest;
 use crate::presence::id::SiteName;
@@ -22,6 +23,8 @@ pub const LOGIN_OBJECTS: u32 = 32;
 pub enum Object<'a> {
     /// The one that keeps a site's presence, or one of several.
     Presence(&'a SiteName, u32),
+    /// One of those that relay it to who watches, where it is kept by several.
+    Relay(&'a SiteName, u32),
     /// One of those that keep its logins.
     Logins(&'a SiteName, u32),
     /// The one that keeps what is known of its users.
@@ -37,6 +40,7 @@ impl<'a> Object<'a> {
     fn address(self) -> (&'static str, String) {
         match self {
             Self::Presence(site, number) => ("PRESENCE", Share::name(site, number)),
+            Self::Relay(site, number) => ("RELAYS", Share::name(site, number)),
             Self::Logins(site, number) => ("LOGINS", format!("{} {number}", site.as_str())),
             Self::Accounts(site) => ("ACCOUNTS", site.as_str().to_owned()),
         }
@@ -81,6 +85,8 @@ pub enum Opened {
     Socket(web_sys::Response),
     /// There is no room.
     Refused(Refusal),
+    /// There is room elsewhere: the next relay is to be asked.
+    Elsewhere,
 }
 
 /// Opens a WebSocket to an object.
@@ -95,6 +101,7 @@ pub async fn open(env: &Env, object: Object<'_>, entry: &Entry) -> Result<Opened
             let refusal = call::read(&response.bytes().await?);
             refusal.map(Opened::Refused).map_err(|error| Error::RustError(error.to_string()))
         }
+        Either::Left((Ok(response), _)) if response.status_code() == ELSEWHERE => Ok(Opened::Elsewhere),
         Either::Left((Ok(response), _)) => {
             Err(Error::RustError(format!("the object answered {}", response.status_code())))
         }

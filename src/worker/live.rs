@@ -1,6 +1,7 @@
 //! Somebody comes to watch.
 
 use super::calls::{self, Opened};
+use super::relay_object::RELAYS;
 use super::request::Asked;
 use super::{clock, events, keys, sockets, who};
 use crate::config::Config;
@@ -11,13 +12,23 @@ use crate::http::report::Seen;
 use crate::http::route::Live;
 use crate::identity::Known;
 use crate::identity::access::Standing;
+use crate::identity::memory::Memory;
 use crate::identity::visit::Visitor;
 use crate::presence::id::{SiteName, TabId};
 use crate::presence::member::{MemberKey, State};
+use crate::presence::shards::Shards;
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::protocol::call::{Entry, Refusal, Watcher};
 use crate::protocol::live::View;
+use std::cell::RefCell;
 use worker::{Env, Response, console_error};
+
+/// For how long it is believed that relays are full, and which is not.
+const ROOMY_FOR: Seconds = Seconds(10);
+
+thread_local! {
+    static ROOMY: RefCell<Memory<SiteName, u32>> = RefCell::new(Memory::default());
+}
 
 /// For how long somebody watches by a login that was looked up: then it is to be looked up again.
 const RECHECK: Seconds = Seconds(3600);
@@ -36,18 +47,36 @@ pub async fn open(live: Live, asked: &Asked, config: &Config, env: &Env) -> Resu
     // A page elsewhere could else watch with its reader's cookies.
     let caller = Caller::of(&asked, &asked.host, &config.allowed_origins)?;
     let entry = entry(live, &asked, &site, config, env).await?;
-    let opened = calls::open(env, calls::Object::Presence(&site, 0), &entry).await;
+    let opened = match config.shards {
+        Shards::ONE => calls::open(env, calls::Object::Presence(&site, 0), &entry).await,
+        _ => open_relay(&site, &entry, env).await,
+    };
     let answer = match opened {
         Ok(Opened::Socket(opened)) if socket => Ok(opened),
         Ok(Opened::Socket(opened)) => events::relay(&opened, &asked, &caller),
         Ok(Opened::Refused(refusal)) if socket => closed(&refusal),
-        Ok(Opened::Refused(_)) => return Err(Problem::TooManyAttempts(Seconds(60))),
+        Ok(Opened::Refused(_) | Opened::Elsewhere) => return Err(Problem::TooManyAttempts(Seconds(60))),
         Err(error) => Err(error),
     };
     answer.map_err(|error| {
         console_error!("nobody could watch: {error}");
         Problem::Unavailable
     })
+}
+
+/// Opens a WebSocket to a relay that has room, beginning with the one that had some last.
+async fn open_relay(site: &SiteName, entry: &Entry, env: &Env) -> worker::Result<Opened> {
+    let first = ROOMY.with_borrow(|roomy| roomy.recall(site, clock::now())).flatten().unwrap_or_default();
+    for number in first..RELAYS {
+        match calls::open(env, calls::Object::Relay(site, number), entry).await? {
+            Opened::Elsewhere => {
+                let next = clock::now().plus(ROOMY_FOR);
+                ROOMY.with_borrow_mut(|roomy| roomy.keep(site.clone(), next, Some(number + 1)));
+            }
+            opened => return Ok(opened),
+        }
+    }
+    Ok(Opened::Elsewhere)
 }
 
 /// An answer with a WebSocket that is closed at once: a page is not told why one was never opened.

@@ -42,6 +42,11 @@ impl Among {
         Self { share, settled: Cell::new(None), settling: RefCell::default() }
     }
 
+    /// Which it is.
+    pub fn share(&self) -> Option<&Share> {
+        self.share.as_ref()
+    }
+
     /// What a test calls it in whom it makes something go wrong.
     #[cfg(feature = "test-hooks")]
     pub fn called(&self) -> String {

@@ -10,6 +10,7 @@
 use super::clock;
 use super::object::{SWEEP, Store, call, integer, text};
 use super::presence_moves::Among;
+use super::presence_relays::Relays;
 use super::presence_room::Room;
 use super::presence_rows::{RingRows, TABLES};
 use super::sockets::Sockets;
@@ -68,6 +69,7 @@ pub struct Presence {
     pub this: Weak<Self>,
     pub env: Env,
     pub among: Among,
+    pub relays: Relays,
     pub store: Store,
     config: std::result::Result<Config, String>,
     site: RefCell<Option<Held>>,
@@ -76,7 +78,7 @@ pub struct Presence {
     gathering: RefCell<Gathering>,
     /// When somebody asked last.
     asked: Cell<Option<Timestamp>>,
-    room: RefCell<Room>,
+    pub room: RefCell<Room>,
     /// What those who watch have said; none where the settings are not sound.
     recorder: RefCell<Option<Recorder>>,
     /// When the files are to be scrubbed.
@@ -99,6 +101,7 @@ impl DurableObject for PresenceObject {
             this: this.clone(),
             env,
             among,
+            relays: Relays::default(),
             store: Store::new(state, &TABLES),
             config,
             site: RefCell::default(),
@@ -144,9 +147,9 @@ impl DurableObject for PresenceObject {
                 presence.asked.set(Some(clock::now()));
                 presence.with_site(|presence, site| Ok(part::tell(&query, scope, site, presence)))?
             }
-            Call::Metrics => {
-                write(&presence.with_site(|presence, site| Ok(Figures::of(site, presence.room.borrow().len())))?)
-            }
+            Call::Metrics => write(&presence.with_site(|presence, site| {
+                Ok(Figures::of(site, presence.room.borrow().len() + presence.watchers_elsewhere()))
+            })?),
             Call::Peak(peak) => {
                 presence.with_site(|_, site| {
                     site.tell_peak(peak);
@@ -166,10 +169,16 @@ impl DurableObject for PresenceObject {
                 presence.collect(other).await?;
                 write(&())
             }
+            Call::Connected(relay, open) => {
+                presence.relays.connected(relay, open);
+                write(&())
+            }
+            Call::Follow(follow) => write(&presence.follow(follow)?),
             Call::Most => write(&presence.most()?),
             Call::Erase(user) => {
                 presence.with_site(|presence, site| presence.erase(site, &user))?;
                 presence.room.borrow_mut().dismiss(&user);
+                presence.relays.note_ended(MemberKey::User(user.clone()));
                 presence.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(&user));
                 presence.scrub_soon().await?;
                 write(&())
@@ -248,13 +257,12 @@ impl Presence {
     ) -> Result<()> {
         // Whoever is connected is here, whatever a page says that does not know of the others.
         reports.list.retain(|report| match &report.signal {
-            Signal::Leave { key, tab: None } => !self.room.borrow().holds(key),
+            Signal::Leave { key, tab: None } => !self.holds(key),
             Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut(_) => true,
         });
         for report in &mut reports.list {
             // What they said here in the meantime is no sign that they have signed in again: who has will connect again.
-            let connected =
-                signed_out(&report.signal).is_some_and(|user| self.room.borrow().holds(&MemberKey::User(user.clone())));
+            let connected = signed_out(&report.signal).is_some_and(|user| self.holds(&MemberKey::User(user.clone())));
             report.age = if connected { Millis(0) } else { report.age };
         }
         self.heed_leaves(&reports.list);
@@ -273,9 +281,13 @@ impl Presence {
             Ok(())
         })?;
         let mut room = self.room.borrow_mut();
-        signed_in.iter().for_each(|guest| room.dismiss_guest(guest));
+        for guest in signed_in {
+            room.dismiss_guest(&guest);
+            self.relays.note_ended(guest);
+        }
         for user in &out {
             room.dismiss(user);
+            self.relays.note_ended(MemberKey::User(user.clone()));
             self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(user));
         }
         Ok(())
@@ -285,7 +297,7 @@ impl Presence {
     fn attention(&self) -> Attention {
         let now = clock::now();
         let asked = self.asked.get().is_some_and(|at| at <= now && at.plus(OF_LATE) >= now);
-        match self.room.borrow().next(now) {
+        match self.room.borrow().next(now).or(self.relays.next(now)) {
             Some(next) => Attention::Watched(next),
             None if asked => Attention::Asked,
             None => Attention::Nobody,
@@ -320,7 +332,7 @@ impl Presence {
     }
 
     /// Does in some time whatever is due then, unless that is seen to already.
-    fn work_in(&self, wait: Millis) {
+    pub fn work_in(&self, wait: Millis) {
         let at = clock::now().plus(wait);
         let Some(this) = self.this.upgrade().filter(|_| self.waits_until.get().is_none_or(|before| at < before)) else {
             return;
@@ -334,7 +346,7 @@ impl Presence {
     }
 
     /// Does what is due: whatever is done with the site begins with what was said, and ends with what there is to tell.
-    fn work(&self) {
+    pub fn work(&self) {
         if let Err(error) = self.with_site(|_, _| Ok(())) {
             console_error!("what was due was not done: {error}");
         }
@@ -419,7 +431,7 @@ impl Presence {
     #[inline(never)]
     fn advance(&self, site: &mut Site) {
         let (now, window) = (clock::now(), site.window());
-        site.go_on(now, || self.room.borrow().leases(window, now));
+        site.go_on(now, || self.leases(window, now));
     }
 
     /// Whoever comes back after this is news, should it be to the same page.
@@ -436,8 +448,12 @@ impl Presence {
     #[inline(never)]
     fn tell(&self, site: &mut Site) {
         let now = clock::now();
+        self.tell_relays(site);
         if self.room.borrow().is_empty() {
             site.unwatch();
+            if self.relays.follow() {
+                self.store.wake_by(site.deadline(), now);
+            }
             return;
         }
         let due = self.room.borrow().due(now, site.version());
@@ -456,13 +472,14 @@ impl Presence {
     #[inline(never)]
     fn load(&self) -> Result<Site> {
         self.scrub_at.set(self.kept_time("scrub_at")?);
+        self.relays.remember(self.kept("followed")?.is_some());
         let rows = RingRows::of(&self.store)?;
-        let (window, now, room) = (self.config()?.window(), clock::now(), self.room.borrow());
+        let (window, now) = (self.config()?.window(), clock::now());
         let hidden = self.store.rows("SELECT user, at FROM hidden", Vec::new())?.into_iter().filter_map(|row| {
             let mut row = row.into_iter();
             Some((UserId::parse(text(row.next())?).ok()?, Timestamp::from_millis(integer(row.next())?)))
         });
-        let (mut site, outcome, unreadable) = Site::restore(window, &rows, now, &room.leases(window, now));
+        let (mut site, outcome, unreadable) = Site::restore(window, &rows, now, &self.leases(window, now));
         rows.done()?;
         site.totals.wakes += 1;
         site.totals.unreadable += unreadable as u64;
@@ -501,7 +518,7 @@ impl Presence {
             return Ok(());
         }
         self.keep_time("scrubbed", now)?;
-        self.store.run("DELETE FROM kept WHERE name = 'scrub_at'", Vec::new())?;
+        self.forget_kept("scrub_at")?;
         self.scrub_at.set(None);
         self.store.scrub().await
     }
@@ -518,6 +535,11 @@ impl Presence {
     pub fn kept(&self, name: &str) -> Result<Option<String>> {
         let row = self.store.first("SELECT value FROM kept WHERE name = ?", vec![name.into()])?;
         Ok(text(row.and_then(|row| row.into_iter().next())))
+    }
+
+    /// Forgets it.
+    pub fn forget_kept(&self, name: &str) -> Result<()> {
+        self.store.run("DELETE FROM kept WHERE name = ?", vec![name.into()])
     }
 
     /// Keeps it.

@@ -9,7 +9,7 @@ use crate::presence::member::{MemberKey, Signal};
 use crate::presence::pulse;
 use crate::presence::reports::Report;
 use crate::presence::site::{Lease, MAX_TABS, Tally};
-use crate::presence::time::{Millis, Seconds, Timestamp};
+use crate::presence::time::{Millis, Timestamp};
 use crate::presence::watchers::{WatcherId, Watchers};
 use crate::protocol::call::{Entry, Refusal, Watcher, read, write};
 use crate::protocol::live::View;
@@ -247,11 +247,10 @@ impl Room {
         left
     }
 
-    /// Which pages are known to be open, and as of when.
-    pub fn leases(&self, window: Seconds, now: Timestamp) -> Vec<Lease> {
+    /// Which pages are open, each as of when it was last heard of.
+    pub fn open(&self, now: Timestamp) -> Vec<Lease> {
         let lease = |(socket, seat): &(web_sys::WebSocket, Seat)| {
-            let at = pulse::open_at(self.heard(socket, seat, now), window, now);
-            let key = &seat.who.key;
+            let (key, at) = (&seat.who.key, self.heard(socket, seat, now));
             seat.tabs.iter().map(|tab| Lease { key: key.clone(), tab: *tab, at }).collect::<Vec<_>>()
         };
         self.seats.values().flat_map(lease).collect()

@@ -105,6 +105,7 @@ impl Presence {
             }
         }
         for write in outcome.writes {
+            self.relays.note_row(&write.data);
             self.store.run(
                 "INSERT INTO ring VALUES (?, ?) ON CONFLICT (slot) DO UPDATE SET data = excluded.data",
                 vec![write.slot.into(), write.data.into()],

@@ -116,6 +116,27 @@ pub async fn send_news(site: &SiteName, env: &Env, ctx: &Context) {
     let _ = JsFuture::from(sending).await;
 }
 
+/// Takes what those say who are connected to a relay, and gives back what sends it in its time. That somebody is here still
+/// needs not be sent: whoever is connected stays by their lease.
+pub fn say(
+    signals: Vec<Signal>,
+    site: &SiteName,
+    config: &Config,
+    env: &Env,
+) -> Option<impl Future<Output = ()> + use<>> {
+    let take = |signal| with(site, config, |recorder| recorder.take_news(clock::now(), signal));
+    let hold = signals.into_iter().filter_map(take).min()?;
+    Some(send_in(hold, site.clone(), env.clone()))
+}
+
+/// Sends what somebody says who has just connected to a relay.
+pub async fn say_at_once(signals: Vec<Signal>, site: &SiteName, config: &Config, env: &Env) {
+    for signal in signals {
+        with(site, config, |recorder| recorder.take(clock::now(), signal));
+    }
+    send_in(Millis(0), site.clone(), env.clone()).await;
+}
+
 /// Forgets a user, and what of theirs was still to be sent.
 pub fn forget(site: &SiteName, user: &UserId) {
     RECORDERS

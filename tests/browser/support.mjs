@@ -144,12 +144,14 @@ const worker :Workerd.Worker = (
   compatibilityFlags = ["enable_request_signal"],
   durableObjectNamespaces = [
     (className = "PresenceObject", uniqueKey = "presence", enableSql = true),
+    (className = "RelayObject", uniqueKey = "relays", enableSql = true),
     (className = "LoginObject", uniqueKey = "logins", enableSql = true),
     (className = "AccountObject", uniqueKey = "accounts", enableSql = true),
   ],
   durableObjectStorage = (localDisk = "disk"),
   bindings = [
     (name = "PRESENCE", durableObjectNamespace = "PresenceObject"),
+    (name = "RELAYS", durableObjectNamespace = "RelayObject"),
     (name = "LOGINS", durableObjectNamespace = "LoginObject"),
     (name = "ACCOUNTS", durableObjectNamespace = "AccountObject")${vars.join("")}],
 );

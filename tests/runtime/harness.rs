@@ -27,8 +27,9 @@ pub enum Build {
 }
 
 /// The Worker's objects: their bindings, classes and keys.
-const OBJECTS: [(&str, &str, &str); 3] = [
+const OBJECTS: [(&str, &str, &str); 4] = [
     ("PRESENCE", "PresenceObject", "presence"),
+    ("RELAYS", "RelayObject", "relays"),
     ("LOGINS", "LoginObject", "logins"),
     ("ACCOUNTS", "AccountObject", "accounts"),
 ];

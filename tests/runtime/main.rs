@@ -29,6 +29,7 @@ mod million;
 mod origin;
 mod reading;
 mod recording;
+mod relays;
 mod replay;
 mod seen;
 mod shards;

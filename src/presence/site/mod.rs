@@ -39,7 +39,7 @@ pub const LEAVE_GRACE: Seconds = Seconds(10);
 pub const MAX_TABS: usize = 16;
 
 /// A page that is still open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// Whose it is.
     pub key: MemberKey,

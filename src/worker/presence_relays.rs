@@ -1,0 +1,203 @@
+//! What the object of a part tells those that relay the site to who watches.
+//!
+//! They copy it, and are told what it stores. One of them is: it passes that on to the others. That it is followed is kept,
+//! as after a restart nobody would know.
+
+use super::calls::{self, Object, PATIENCE};
+use super::clock;
+use super::presence_object::Presence;
+use super::presence_rows::RingRows;
+use crate::presence::copies::Progress;
+use crate::presence::member::MemberKey;
+use crate::presence::pulse::{SILENCE, open_at};
+use crate::presence::record::{self, Head};
+use crate::presence::site::changes::RECALL;
+use crate::presence::site::{Lease, Rows, Site};
+use crate::presence::time::{Millis, Seconds, Timestamp};
+use crate::protocol::relay::{Follow, Followed, RelayCall};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use worker::{Result, console_error};
+
+/// How far apart two tellings are at the least: relays have a pace of their own, and nothing should wait for two.
+const PACE: Millis = Millis(50);
+
+/// When it could not be told, it is tried again after so long.
+const AGAIN: Millis = Millis(1000);
+
+/// How many bytes are kept to be told; with more, the part is to be copied anew.
+const MAX_UNTOLD: usize = 4 << 20;
+
+/// Those that relay.
+#[derive(Default)]
+pub struct Relays {
+    /// What each has told last: when, which pages are open, and how many connections it has.
+    heard: RefCell<BTreeMap<u32, (Timestamp, Vec<Lease>, usize)>>,
+    followed: Cell<bool>,
+    /// The version that was told last, and when that was.
+    told: Cell<Option<u64>>,
+    told_at: Cell<Option<Timestamp>>,
+    /// What was stored since.
+    untold: RefCell<Vec<Vec<u8>>>,
+    /// Who is known by that key no more.
+    ended: RefCell<Vec<MemberKey>>,
+    telling: Cell<bool>,
+}
+
+impl Relays {
+    /// Says whether somebody follows, as was kept.
+    pub fn remember(&self, followed: bool) {
+        self.followed.set(followed);
+        self.told.set(None);
+    }
+
+    /// Whether anybody follows.
+    pub fn follow(&self) -> bool {
+        self.followed.get()
+    }
+
+    /// Keeps what was stored, to be told.
+    pub fn note_row(&self, row: &[u8]) {
+        if !self.followed.get() || self.told.get().is_none() {
+            return;
+        }
+        let mut untold = self.untold.borrow_mut();
+        untold.push(row.to_vec());
+        if untold.iter().map(Vec::len).sum::<usize>() > MAX_UNTOLD {
+            untold.clear();
+            self.told.set(None);
+        }
+    }
+
+    /// Keeps who is known by that key no more, to be told.
+    pub fn note_ended(&self, key: MemberKey) {
+        if self.followed.get() {
+            self.ended.borrow_mut().push(key);
+        }
+    }
+
+    /// Hears of pages that have just connected to a relay, which will tell of all of its own in a while.
+    pub fn connected(&self, relay: u32, more: Vec<Lease>) {
+        let mut heard = self.heard.borrow_mut();
+        let (at, open, watchers) = heard.entry(relay).or_default();
+        *at = clock::now();
+        *watchers += more.len();
+        open.extend(more);
+    }
+
+    /// The pages that are connected to those that relay, each as of when it was last heard of.
+    pub fn open(&self) -> Vec<Lease> {
+        self.heard.borrow().values().flat_map(|(_, open, _)| open).cloned().collect()
+    }
+
+    /// Whether somebody is connected to one of them.
+    pub fn holds(&self, who: &MemberKey) -> bool {
+        self.heard.borrow().values().any(|(_, open, _)| open.iter().any(|lease| lease.key == *who))
+    }
+
+    /// How many connections they have.
+    pub fn watchers(&self) -> usize {
+        self.heard.borrow().values().map(|(.., watchers)| watchers).sum()
+    }
+
+    /// In what time they are told something next, if anybody follows.
+    pub fn next(&self, now: Timestamp) -> Option<Millis> {
+        let since = self.told_at.get().filter(|at| *at <= now).map_or(PACE, |at| now.since(at));
+        self.followed.get().then(|| Millis(PACE.0.saturating_sub(since.0)))
+    }
+}
+
+impl Presence {
+    /// A relay follows this part, or goes on to.
+    pub fn follow(&self, follow: Follow) -> Result<Followed> {
+        let Follow { relay, since, open, watchers } = follow;
+        let now = clock::now();
+        let mut heard = self.relays.heard.borrow_mut();
+        heard.insert(relay, (now, open, watchers));
+        // One that says nothing any more holds nobody.
+        heard.retain(|_, (at, ..)| *at <= now && now.since(*at) < Millis(2 * SILENCE.0));
+        drop(heard);
+        if !self.relays.followed.replace(true) {
+            self.keep_as("followed", "1".to_owned())?;
+        }
+        self.with_site(|presence, site| {
+            let (version, at) = (site.version(), site.now());
+            let rows = RingRows::of(&presence.store)?;
+            let mut heads: Vec<(u64, i64)> = rows
+                .heads()
+                .into_iter()
+                .filter_map(|(slot, head)| Some((record::decode::<Head>(&head).ok()?.version, slot)))
+                .collect();
+            heads.sort_unstable();
+            // Rows of before are written over one day.
+            let recent = u64::try_from(at.minus(RECALL).as_millis()).unwrap_or_default();
+            let since = since.filter(|since| (recent..=version).contains(since));
+            let wanted = heads.into_iter().filter(|(version, _)| since.is_none_or(|since| *version > since));
+            let told = wanted.filter_map(|(_, slot)| rows.read(slot)).collect();
+            rows.done()?;
+            if relay == 0 {
+                // From here on it is told what comes.
+                presence.relays.told.set(Some(version));
+                presence.relays.untold.borrow_mut().clear();
+            }
+            Ok(Followed { version, at, rows: told, anew: since.is_none() })
+        })
+    }
+
+    /// The pages that are known to be open, here and where the site is relayed.
+    pub fn leases(&self, window: Seconds, now: Timestamp) -> Vec<Lease> {
+        let open = self.room.borrow().open(now).into_iter().chain(self.relays.open());
+        open.map(|lease| Lease { at: open_at(lease.at.min(now), window, now), ..lease }).collect()
+    }
+
+    /// Whether somebody is connected, here or where the site is relayed.
+    pub fn holds(&self, who: &MemberKey) -> bool {
+        self.room.borrow().holds(who) || self.relays.holds(who)
+    }
+
+    /// How many connections those have that relay; the first of a site's objects tells for all of them.
+    pub fn watchers_elsewhere(&self) -> usize {
+        let first = self.among.share().is_some_and(|share| share.number == 0);
+        if first { self.relays.watchers() } else { 0 }
+    }
+
+    /// Tells those that relay what is new, now or when it is time.
+    pub fn tell_relays(&self, site: &Site) {
+        let (relays, now, version) = (&self.relays, clock::now(), site.version());
+        let news = relays.told.get() != Some(version) || !relays.ended.borrow().is_empty();
+        let (Some(wait), false) = (relays.next(now).filter(|_| news), relays.telling.get()) else { return };
+        if wait > Millis(0) {
+            return self.work_in(wait);
+        }
+        let (Some(share), Some(this)) = (self.among.share(), self.this.upgrade()) else { return };
+        let (rows, ended) = (relays.untold.take(), relays.ended.take());
+        let from = relays.told.replace(Some(version));
+        let progress = Progress { number: share.number, from, to: version, at: site.now(), rows };
+        relays.told_at.set(Some(now));
+        relays.telling.set(true);
+        let site = share.site.clone();
+        self.store.wait_until(async move {
+            let call = RelayCall::Progress(progress, ended);
+            let wanted = calls::ask::<bool>(&this.env, Object::Relay(&site, 0), &call, PATIENCE).await;
+            this.relays.telling.set(false);
+            match wanted {
+                // Something may have come meanwhile.
+                Ok(true) => this.work(),
+                Ok(false) => this.forget_relays(),
+                Err(error) => {
+                    console_error!("those who watch were not told: {error}");
+                    this.relays.told.set(None);
+                    this.work_in(AGAIN);
+                }
+            }
+        });
+    }
+
+    fn forget_relays(&self) {
+        self.relays.remember(false);
+        self.relays.untold.borrow_mut().clear();
+        if let Err(error) = self.forget_kept("followed") {
+            console_error!("it is not forgotten that it is followed: {error}");
+        }
+    }
+}

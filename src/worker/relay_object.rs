@@ -1,0 +1,371 @@
+//! A Durable Object that relays a site in several parts to those who watch it.
+//!
+//! It is an object because what somebody watches must be one thing, of one version after the other. It copies each part,
+//! holds the connections, and says for those who are connected what they would say to the parts themselves. It stores
+//! nothing: what it knows it can ask for, and who watches is kept with their connections.
+//!
+//! One relay holds so many connections; more are held by others below it, to which it passes on what it is told.
+
+use super::calls::{self, Object, PATIENCE};
+use super::object::{Store, call};
+use super::presence_object::{ENTRY, REFUSED};
+use super::presence_room::Room;
+use super::sockets::Sockets;
+use super::{clock, recording};
+use crate::config::Config;
+use crate::presence::copies::{Copies, Progress};
+use crate::presence::member::{MemberKey, Signal};
+use crate::presence::site::Lease;
+use crate::presence::time::{Millis, Timestamp};
+use crate::protocol::call::{Call, Entry, Share, read_text, write};
+use crate::protocol::relay::{Follow, Followed, RelayCall};
+use futures_util::future::{FutureExt, LocalBoxFuture, Shared, join, join_all};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+use worker::{
+    Delay, DurableObject, Env, Error, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
+    console_error, durable_object,
+};
+
+/// How many connections a relay holds.
+pub const CONNECTIONS: usize = 4000;
+
+/// How many relays a site has at the most.
+pub const RELAYS: u32 = 32;
+
+/// The status of the answer to who is to ask the next relay.
+pub const ELSEWHERE: u16 = 421;
+
+/// How often the parts are told which pages are open: twice before one would be taken for closed.
+const RENEW: Millis = Millis(25_000);
+
+/// Of pages that connect within this time the parts are told together.
+const TOGETHER: Millis = Millis(250);
+
+/// One of the relays of a site.
+#[durable_object]
+pub struct RelayObject {
+    relay: AssertUnwindSafe<Rc<Relay>>,
+}
+
+struct Relay {
+    this: Weak<Self>,
+    store: Store,
+    env: Env,
+    config: std::result::Result<Config, String>,
+    share: Option<Share>,
+    room: RefCell<Room>,
+    copies: RefCell<Copies>,
+    /// Whether every part was copied, or asked for in vain.
+    ready: Cell<bool>,
+    renewing: RefCell<Option<Shared<LocalBoxFuture<'static, ()>>>>,
+    below: RefCell<BTreeSet<u32>>,
+    /// How many are about to watch.
+    entering: Cell<usize>,
+    /// Which pages have connected since the parts were told of some, and when that was.
+    connecting: RefCell<Vec<Lease>>,
+    connected_at: Cell<Option<Timestamp>>,
+    waits_until: Cell<Option<Timestamp>>,
+}
+
+impl DurableObject for RelayObject {
+    fn new(state: State, env: Env) -> Self {
+        let setup = super::setup::Setup::of(&env);
+        let config = setup.config().cloned().map_err(|problem| format!("{problem:?}"));
+        let share = state.id().name().and_then(|name| Share::of(&name));
+        let room = RefCell::new(Room::of(Sockets::of(&state)));
+        let (window, parts) =
+            config.as_ref().map_or_else(|_| Default::default(), |config| (config.window(), config.shards.count()));
+        let relay = Rc::new_cyclic(|this| Relay {
+            this: this.clone(),
+            store: Store::new(state, &[]),
+            env,
+            config,
+            share,
+            room,
+            copies: RefCell::new(Copies::new(window, parts)),
+            ready: Cell::new(false),
+            renewing: RefCell::default(),
+            below: RefCell::default(),
+            entering: Cell::new(0),
+            connecting: RefCell::default(),
+            connected_at: Cell::new(None),
+            waits_until: Cell::new(None),
+        });
+        Self { relay: AssertUnwindSafe(relay) }
+    }
+
+    async fn fetch(&self, request: Request) -> Result<Response> {
+        let relay = &self.relay;
+        #[cfg(feature = "test-hooks")]
+        super::object::heed(&request, "relay").await?;
+        if let Some(entry) = request.headers().get(ENTRY)? {
+            let entry = read_text(&entry).map_err(|error| Error::RustError(error.to_string()))?;
+            relay.entering.set(relay.entering.get() + 1);
+            let entered = relay.enter(entry).await;
+            relay.entering.set(relay.entering.get().saturating_sub(1));
+            return entered;
+        }
+        let answer = match call::<RelayCall>(request).await? {
+            RelayCall::Progress(progress, ended) => write(&relay.hear(progress, ended)),
+            RelayCall::Below(number) => {
+                relay.below.borrow_mut().insert(number);
+                write(&())
+            }
+        };
+        Response::from_bytes(answer)
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        let relay = &self.relay;
+        relay.store.woken();
+        let now = clock::now();
+        relay.room.borrow_mut().dismiss_expired(now);
+        let silent = relay.room.borrow_mut().part_from_silent(now);
+        relay.say(silent.into_iter().map(|report| report.signal).collect());
+        if !relay.room.borrow().is_empty() {
+            relay.renew().await;
+            relay.tell();
+            relay.store.wake_by(Some(clock::now().plus(RENEW)), clock::now());
+        }
+        Response::empty()
+    }
+
+    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
+        let text = if let WebSocketIncomingMessage::String(text) = message { text } else { String::new() };
+        let said = self.relay.room.borrow_mut().hear(socket.as_ref(), &text, clock::now());
+        self.relay.say(said);
+        Ok(())
+    }
+
+    async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
+        self.relay.part(&socket);
+        Ok(())
+    }
+
+    async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
+        self.relay.part(&socket);
+        Ok(())
+    }
+}
+
+impl Relay {
+    fn config(&self) -> Result<&Config> {
+        self.config.as_ref().map_err(|error| Error::RustError(error.clone()))
+    }
+
+    fn share(&self) -> Result<&Share> {
+        self.share.as_ref().ok_or_else(|| Error::RustError("it does not know its name".into()))
+    }
+
+    async fn enter(&self, entry: Entry) -> Result<Response> {
+        if self.room.borrow().len() >= CONNECTIONS && self.share()?.number + 1 < RELAYS {
+            return Ok(Response::empty()?.with_status(ELSEWHERE));
+        }
+        if let Some(refusal) = self.room.borrow().refuse(&entry) {
+            return Ok(Response::from_bytes(write(&refusal))?.with_status(REFUSED));
+        }
+        let (key, tab) = (entry.who.key.clone(), entry.tab);
+        let said = recording::say_at_once(entry.signals.clone(), &self.share()?.site, self.config()?, &self.env);
+        // The parts do not tell a relay at which nobody watches.
+        if self.ready.get() && !self.room.borrow().is_empty() {
+            said.await;
+        } else {
+            join(said, self.renew()).await;
+        }
+        let client = {
+            let mut copies = self.copies.borrow_mut();
+            let client = self.room.borrow_mut().enter(entry, &copies.tally(), clock::now())?;
+            copies.note_told();
+            client
+        };
+        // They are among those that the parts are told of in a while: before that, all of them would be told without them.
+        self.connect(Lease { key, tab, at: clock::now() }).await;
+        self.store.wake_by(Some(clock::now().plus(RENEW)), clock::now());
+        Response::from_websocket(client.into())
+    }
+
+    /// Tells the part of a page that connects: now, or with those that connect in the next moments.
+    async fn connect(&self, lease: Lease) {
+        self.connecting.borrow_mut().push(lease);
+        let now = clock::now();
+        let since = self.connected_at.get().filter(|at| *at <= now).map_or(TOGETHER, |at| now.since(at));
+        if since >= TOGETHER {
+            return self.tell_connected().await;
+        }
+        if let (1, Some(this)) = (self.connecting.borrow().len(), self.this.upgrade()) {
+            self.store.wait_until(async move {
+                Delay::from(Duration::from_millis(u64::from(TOGETHER.0 - since.0))).await;
+                this.tell_connected().await;
+            });
+        }
+    }
+
+    async fn tell_connected(&self) {
+        self.connected_at.set(Some(clock::now()));
+        let (Ok(share), Ok(config)) = (self.share(), self.config()) else { return };
+        let mut open = BTreeMap::new();
+        for lease in self.connecting.take() {
+            open.entry(config.shards.home(lease.key.borrow())).or_insert_with(Vec::new).push(lease);
+        }
+        let told = open.into_iter().map(|(number, open)| async move {
+            let (object, call) = (Object::Presence(&share.site, number), Call::Connected(share.number, open));
+            calls::ask::<()>(&self.env, object, &call, PATIENCE).await
+        });
+        for told in join_all(told).await {
+            told.unwrap_or_else(|error| console_error!("a part does not hear who is connected: {error}"));
+        }
+    }
+
+    /// Hears what has become of a part, and says whether anybody wants to know.
+    fn hear(&self, progress: Progress, ended: Vec<MemberKey>) -> bool {
+        let wanted = !self.room.borrow().is_empty() || !self.below.borrow().is_empty() || self.entering.get() > 0;
+        self.pass_on(&progress, &ended);
+        let mut room = self.room.borrow_mut();
+        for key in &ended {
+            match key {
+                MemberKey::User(user) => room.dismiss(user),
+                MemberKey::Guest(_) | MemberKey::Bot(_) => room.dismiss_guest(key),
+            }
+        }
+        drop(room);
+        if !self.copies.borrow_mut().follow(&progress) && wanted {
+            self.renew_soon();
+        }
+        self.tell();
+        wanted
+    }
+
+    /// Passes on to the relays below what has become of a part. One that does not want it any more is told no more.
+    fn pass_on(&self, progress: &Progress, ended: &[MemberKey]) {
+        let (Ok(share), Some(this)) = (self.share(), self.this.upgrade()) else { return };
+        for number in self.below.borrow().iter().copied() {
+            let (this, site) = (this.clone(), share.site.clone());
+            let call = RelayCall::Progress(progress.clone(), ended.to_vec());
+            self.store.wait_until(async move {
+                let wanted = calls::ask::<bool>(&this.env, Object::Relay(&site, number), &call, PATIENCE).await;
+                if matches!(wanted, Ok(false)) {
+                    this.below.borrow_mut().remove(&number);
+                }
+            });
+        }
+    }
+
+    fn renew_soon(&self) {
+        if let Some(this) = self.this.upgrade() {
+            self.store.wait_until(async move {
+                this.renew().await;
+                this.tell();
+            });
+        }
+    }
+
+    /// Tells each part which pages are open, and comes to where it is.
+    async fn renew(&self) {
+        let known = self.renewing.borrow().clone();
+        let renewing = match (known, self.this.upgrade()) {
+            (Some(renewing), _) => renewing,
+            (None, Some(this)) => {
+                let renewing = async move { this.follow_all().await }.boxed_local().shared();
+                *self.renewing.borrow_mut() = Some(renewing.clone());
+                // Should whoever has asked not wait any more, it goes on.
+                self.store.wait_until(renewing.clone());
+                renewing
+            }
+            (None, None) => return,
+        };
+        renewing.await;
+    }
+
+    async fn follow_all(&self) {
+        if let (Ok(share), Ok(config)) = (self.share(), self.config()) {
+            if share.number > 0 {
+                let below = RelayCall::Below(share.number);
+                let told = calls::ask::<()>(&self.env, Object::Relay(&share.site, 0), &below, PATIENCE).await;
+                told.unwrap_or_else(|error| console_error!("it is not passed on what becomes of the parts: {error}"));
+            }
+            let shards = config.shards;
+            let mut open = BTreeMap::new();
+            for lease in self.room.borrow().open(clock::now()) {
+                open.entry(shards.home(lease.key.borrow())).or_insert_with(Vec::new).push(lease);
+            }
+            join_all(
+                shards
+                    .all()
+                    .map(|number| self.follow(share, number, open.remove(&number).unwrap_or_default()))
+                    .collect::<Vec<_>>(),
+            )
+            .await;
+        }
+        self.ready.set(true);
+        self.renewing.borrow_mut().take();
+    }
+
+    async fn follow(&self, share: &Share, number: u32, open: Vec<Lease>) {
+        let (since, watchers) = (self.copies.borrow().version(number), self.room.borrow().len());
+        let follow = Call::Follow(Follow { relay: share.number, since, open, watchers });
+        let object = Object::Presence(&share.site, number);
+        let Followed { version, at, rows, anew } = match calls::ask(&self.env, object, &follow, PATIENCE).await {
+            Ok(followed) => followed,
+            // It is missing as yet, or stays as it was.
+            Err(error) => return console_error!("a part does not tell where it is: {error}"),
+        };
+        let mut copies = self.copies.borrow_mut();
+        if anew {
+            let rows: BTreeMap<i64, Vec<u8>> = (0..).zip(rows).collect();
+            copies.copy(number, &rows, at, version);
+        } else if copies.version(number) == since {
+            copies.follow(&Progress { number, from: since, to: version, at, rows });
+        }
+    }
+
+    /// Somebody's socket was closed.
+    fn part(&self, socket: &WebSocket) {
+        let said = self.room.borrow_mut().part(socket.as_ref());
+        self.say(said);
+    }
+
+    /// Tells the parts what those who are connected say.
+    fn say(&self, signals: Vec<Signal>) {
+        let (Ok(share), Ok(config)) = (self.share(), self.config()) else { return };
+        if let Some(sending) = recording::say(signals, &share.site, config, &self.env) {
+            self.store.wait_until(sending);
+        }
+    }
+
+    /// Tells those who watch what is new, now or when it is time.
+    fn tell(&self) {
+        if !self.ready.get() {
+            return;
+        }
+        let (now, due) = {
+            let (now, copies) = (clock::now(), self.copies.borrow());
+            (now, self.room.borrow().due(now, copies.tally().version()))
+        };
+        match due {
+            Some(Millis(0)) => {
+                let left = self.room.borrow_mut().tell(now, &self.copies.borrow().tally());
+                self.copies.borrow_mut().note_told();
+                self.say(left);
+            }
+            Some(wait) => self.tell_in(wait),
+            None => {}
+        }
+    }
+
+    fn tell_in(&self, wait: Millis) {
+        let at = clock::now().plus(wait);
+        let Some(this) = self.this.upgrade().filter(|_| self.waits_until.get().is_none_or(|before| at < before)) else {
+            return;
+        };
+        self.waits_until.set(Some(at));
+        self.store.wait_until(async move {
+            Delay::from(Duration::from_millis(u64::from(wait.0))).await;
+            this.waits_until.set(None);
+            this.tell();
+        });
+    }
+}
