@@ -95,8 +95,9 @@ impl Store {
         let storage = self.state.storage();
         let set = match storage.get_alarm().await {
             // One may have been set while we asked.
-            Ok(None) if self.wakes_at.get().is_some() => return,
+            Ok(None) if self.sweeping.get() || self.wakes_at.get().is_some() => return,
             Ok(None) => {
+                self.sweeping.set(true);
                 self.count_written(ALARM);
                 storage.set_alarm(i64::from(SWEEP.0)).await
             }
@@ -106,7 +107,10 @@ impl Store {
         // What was told is stored already, so this is no reason to refuse it; the next call tries again.
         match set {
             Ok(()) => self.sweeping.set(true),
-            Err(error) => console_error!("no sweep could be scheduled: {error}"),
+            Err(error) => {
+                self.sweeping.set(false);
+                console_error!("no sweep could be scheduled: {error}");
+            }
         }
     }
 
