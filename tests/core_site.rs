@@ -192,6 +192,20 @@ fn a_user_who_signs_out_is_gone_at_once() {
 }
 
 #[test]
+fn who_goes_and_comes_again_in_one_batch_is_told_from_whoever_took_their_room() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), Touch { place: Some(place("/a", None)), ..touch(user("sally")) });
+    let seen = |name, path| now(Signal::Touch(Touch { place: Some(place(path, None)), ..touch(user(name)) }));
+    let out = now(Signal::SignOut(UserId::parse("sally").unwrap()));
+    kept.apply(at(1), vec![out, seen("bob", "/b"), seen("sally", "/c"), seen("bob", "/d")]);
+    for _ in 0..2 {
+        let place = |name| kept.site.user(&UserId::parse(name).unwrap(), false).unwrap().place.unwrap().path.as_str();
+        assert_eq!((place("sally"), place("bob"), kept.site.counts().users), ("/c", "/d", 2));
+        kept.restart(at(1));
+    }
+}
+
+#[test]
 fn a_closed_page_leaves_after_the_grace_unless_the_next_one_opens() {
     let tab = |number| Touch { tab: Some(TabId(number)), ..touch(user("sally")) };
     let leave = |number| now(Signal::Leave { key: user("sally"), tab: Some(TabId(number)) });

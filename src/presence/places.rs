@@ -129,15 +129,25 @@ impl Places {
 
     /// Holds a kept place once more.
     pub fn hold_again(&mut self, id: PlaceId) {
+        self.hold_times(id, 1);
+    }
+
+    /// Holds it so many times more.
+    pub fn hold_times(&mut self, id: PlaceId, times: u32) {
         if let Some(kept) = self.kept_mut(id) {
-            kept.held += 1;
+            kept.held += times;
         }
     }
 
     /// Lets go of a place, and forgets it when nobody holds it any more.
     pub fn release(&mut self, id: PlaceId) {
+        self.release_times(id, 1);
+    }
+
+    /// The same for who has held it so many times.
+    pub fn release_times(&mut self, id: PlaceId, times: u32) {
         let Some(kept) = self.kept_mut(id) else { return };
-        kept.held = kept.held.saturating_sub(1);
+        kept.held = kept.held.saturating_sub(times);
         if kept.held > 0 {
             return;
         }

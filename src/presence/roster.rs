@@ -89,6 +89,16 @@ impl Roster {
         self.index.find(self.hasher.hash_one(digest), same).copied()
     }
 
+    /// Where a member with that key would lie, most often: it is not looked whether it is them who lie there.
+    pub fn guess(&self, key: KeyRef<'_>) -> Option<Slot> {
+        self.index.find(self.hasher.hash_one(digest(key)), |_| true).copied()
+    }
+
+    /// Whether it is the member with that key who lies there.
+    pub fn lies_at(&self, slot: Slot, key: KeyRef<'_>) -> bool {
+        self.ring.get(slot).is_some_and(|member| member.key() == key)
+    }
+
     pub fn get(&self, slot: Slot) -> Option<&Member> {
         self.ring.get(slot)
     }

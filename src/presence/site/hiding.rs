@@ -4,7 +4,6 @@
 use super::Site;
 use crate::presence::id::UserId;
 use crate::presence::member::{MemberKey, Profile, Touch};
-use crate::presence::places::PlaceId;
 use crate::presence::time::Timestamp;
 use std::collections::HashMap;
 
@@ -15,7 +14,7 @@ impl Site {
     }
 
     /// Hides whoever has hidden since they said what a touch tells; notes who hides by it, or shows themselves again.
-    pub(super) fn heed_hiding(&mut self, at: Timestamp, touch: &mut Touch<PlaceId>) {
+    pub(super) fn heed_hiding(&mut self, at: Timestamp, touch: &mut Touch<u32>) {
         let MemberKey::User(user) = &touch.key else { return };
         // Where the clock was put back, what they said last counts.
         let known = |times: &HashMap<UserId, Timestamp>| times.get(user).map(|time| (*time).min(self.now));

@@ -41,7 +41,10 @@ impl Site {
 
     /// Notes what a member looked at before and does no longer, or not so lately by what is still known of them.
     pub(super) fn note_views(&mut self, kind: Kind, slot: Slot, before: Looks) {
-        let Some(member) = self.roster(kind).get(slot).filter(|_| !before.is_empty()) else { return };
+        if before.is_empty() {
+            return;
+        }
+        let Some(member) = self.roster(kind).get(slot) else { return };
         let latest = |topic: &Topic| self.looks(member).filter(|(other, _)| *other == topic).map(|(_, at)| at).max();
         let over: Vec<_> = before.into_iter().filter(|(topic, at)| latest(topic).is_none_or(|now| now < *at)).collect();
         let (viewer, profile) = (member.key().owned(), member.profile().cloned());
