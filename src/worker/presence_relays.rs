@@ -28,11 +28,20 @@ const AGAIN: Millis = Millis(1000);
 /// How many bytes are kept to be told; with more, the part is to be copied anew.
 const MAX_UNTOLD: usize = 4 << 20;
 
+/// What a relay has told last.
+#[derive(Default)]
+struct Heard {
+    at: Timestamp,
+    /// Which pages are open.
+    open: Vec<Lease>,
+    /// How many connections it has.
+    watchers: usize,
+}
+
 /// Those that relay.
 #[derive(Default)]
 pub struct Relays {
-    /// What each has told last: when, which pages are open, and how many connections it has.
-    heard: RefCell<BTreeMap<u32, (Timestamp, Vec<Lease>, usize)>>,
+    heard: RefCell<BTreeMap<u32, Heard>>,
     followed: Cell<bool>,
     /// The version that was told last, and when that was.
     told: Cell<Option<u64>>,
@@ -79,25 +88,25 @@ impl Relays {
     /// Hears of pages that have just connected to a relay, which will tell of all of its own in a while.
     pub fn connected(&self, relay: u32, more: Vec<Lease>) {
         let mut heard = self.heard.borrow_mut();
-        let (at, open, watchers) = heard.entry(relay).or_default();
-        *at = clock::now();
-        *watchers += more.len();
-        open.extend(more);
+        let heard = heard.entry(relay).or_default();
+        heard.at = clock::now();
+        heard.watchers += more.len();
+        heard.open.extend(more);
     }
 
     /// The pages that are connected to those that relay, each as of when it was last heard of.
     pub fn open(&self) -> Vec<Lease> {
-        self.heard.borrow().values().flat_map(|(_, open, _)| open).cloned().collect()
+        self.heard.borrow().values().flat_map(|heard| &heard.open).cloned().collect()
     }
 
     /// Whether somebody is connected to one of them.
     pub fn holds(&self, who: &MemberKey) -> bool {
-        self.heard.borrow().values().any(|(_, open, _)| open.iter().any(|lease| lease.key == *who))
+        self.heard.borrow().values().any(|heard| heard.open.iter().any(|lease| lease.key == *who))
     }
 
     /// How many connections they have.
     pub fn watchers(&self) -> usize {
-        self.heard.borrow().values().map(|(.., watchers)| watchers).sum()
+        self.heard.borrow().values().map(|heard| heard.watchers).sum()
     }
 
     /// In what time they are told something next, if anybody follows.
@@ -113,9 +122,9 @@ impl Presence {
         let Follow { relay, since, open, watchers } = follow;
         let now = clock::now();
         let mut heard = self.relays.heard.borrow_mut();
-        heard.insert(relay, (now, open, watchers));
+        heard.insert(relay, Heard { at: now, open, watchers });
         // One that says nothing any more holds nobody.
-        heard.retain(|_, (at, ..)| *at <= now && now.since(*at) < Millis(2 * SILENCE.0));
+        heard.retain(|_, heard| heard.at <= now && now.since(heard.at) < Millis(2 * SILENCE.0));
         drop(heard);
         if !self.relays.followed.replace(true) {
             self.keep_as("followed", "1".to_owned())?;
