@@ -33,3 +33,21 @@ impl Attention {
 
 /// For how long after somebody has asked it is taken that others will.
 pub const OF_LATE: Seconds = Seconds(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_objects_the_one_counts_that_wants_to_know_soonest() {
+        let watched = |millis| Attention::Watched(Millis(millis));
+        assert_eq!(watched(90).or(watched(20)), watched(20));
+        for (one, other, both) in [
+            (Attention::Nobody, Attention::Nobody, Attention::Nobody),
+            (Attention::Nobody, Attention::Asked, Attention::Asked),
+            (Attention::Asked, watched(9), watched(9)),
+        ] {
+            assert_eq!((one.or(other), other.or(one)), (both, both));
+        }
+    }
+}

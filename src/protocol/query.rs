@@ -89,3 +89,20 @@ impl Query {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_asked_for_where_they_are_kept_and_a_list_everywhere() {
+        let four = Shards::try_from(4).unwrap_or(Shards::ONE);
+        let users: Vec<_> = ["sally", "bob", "ann"].iter().filter_map(|id| UserId::parse(*id).ok()).collect();
+        let asked = |query: Query| query.parts(four).into_iter().map(|(number, _)| number).collect::<Vec<_>>();
+        assert_eq!(asked(Query::User(users[0].clone())), [1]);
+        assert_eq!(Query::Users(users.clone()).parts(four).len(), 2, "two of them are kept by one");
+        assert_eq!(asked(Query::Counts), [0, 1, 2, 3]);
+        assert_eq!(Query::Pages(3).parts(four)[0].1, Query::Pages(MAX_PAGES), "the fullest of all may be so nowhere");
+        assert_eq!(Query::Pages(3).parts(Shards::ONE), [(0, Query::Pages(3))]);
+    }
+}

@@ -1,7 +1,7 @@
 //! Who watches a site of several objects sees one site.
 
 use crate::harness::*;
-use crate::live::{setup, token, touch};
+use crate::live::{hooked, setup, token, touch};
 use crate::live_socket::*;
 use serde_json::json;
 use std::time::Duration;
@@ -74,6 +74,31 @@ fn who_signs_in_is_shown_out_and_leaves_no_guest_behind() {
     assert_eq!(guest.closed(), (4401, "signed in".into()));
     let counts = |server: &Server| server.json(&format!("{ONLINE}?limit=0"))["counts"].clone();
     throughout(Duration::from_millis(600), || assert_eq!(counts(&server)["guests"], 0));
+}
+
+#[test]
+fn more_than_one_relay_holds_are_held_by_others() {
+    // In this build one holds eight.
+    let server = hooked().var("SHARDS", "2").start();
+    touch(&server, "sally", json!({"path": "/"}));
+    let address = |number: usize| format!("10.5.0.{number}");
+    let mut watchers: Vec<_> =
+        (0..20).map(|number| Watcher::open(&server, "", &[("cf-connecting-ip", &address(number))])).collect();
+    touch(&server, "bob", json!({"path": "/"}));
+    for watcher in &mut watchers {
+        watcher.until(|watcher| watcher.ids() == ["bob", "sally"] && watcher.counts["guests"] == 20);
+    }
+    touch(&server, "bob", json!({"path": "/moved"}));
+    for watcher in &mut watchers {
+        watcher.until(|watcher| watcher.users["bob"]["location"]["path"] == "/moved");
+        watcher.converge(&server);
+    }
+    // The first relay's own go; those below it are told all the same.
+    drop(watchers.drain(..8));
+    touch(&server, "zoe", json!({"path": "/"}));
+    for watcher in &mut watchers {
+        watcher.until(|watcher| watcher.ids() == ["bob", "sally", "zoe"]);
+    }
 }
 
 #[test]
