@@ -361,10 +361,7 @@ fn an_open_socket_keeps_its_visitor_online() {
     watcher.until(|watcher| watcher.ids() == ["bob", "sally"]);
     // Bob was touched after her, so when he is gone it is her pings that have kept her.
     eventually(vec!["sally".to_owned()], || {
-        for watcher in [&mut sally, &mut watcher] {
-            watcher.socket.send(tungstenite::Message::text("ping")).unwrap();
-            while watcher.socket.read().unwrap().to_text().unwrap() != "pong" {}
-        }
+        [&mut sally, &mut watcher].into_iter().for_each(Watcher::ping);
         server.ids(ONLINE)
     });
 }

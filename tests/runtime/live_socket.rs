@@ -64,6 +64,12 @@ impl Watcher {
         self.socket.send(Message::text(message.to_string())).unwrap();
     }
 
+    /// Renews its lease, and waits until that is answered; what it is told meanwhile is left unread.
+    pub fn ping(&mut self) {
+        self.socket.send(Message::text("ping")).unwrap();
+        while self.socket.read().unwrap().to_text().unwrap() != "pong" {}
+    }
+
     /// Hears until that holds.
     pub fn until(&mut self, mut holds: impl FnMut(&Self) -> bool) {
         let start = Instant::now();

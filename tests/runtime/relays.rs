@@ -50,10 +50,7 @@ fn a_socket_keeps_its_visitor_online_wherever_they_are_kept() {
     touch(&server, "bob", json!({}));
     watcher.until(|watcher| watcher.ids() == ["bob", "sally"]);
     eventually(vec!["sally".to_owned()], || {
-        for watcher in [&mut sally, &mut watcher] {
-            watcher.socket.send(tungstenite::Message::text("ping")).unwrap();
-            while watcher.socket.read().unwrap().to_text().unwrap() != "pong" {}
-        }
+        [&mut sally, &mut watcher].into_iter().for_each(Watcher::ping);
         server.ids(ONLINE)
     });
     sally.say(&json!({"type": "touch", "path": "/here"}));
