@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use whos_online::identity::access::Scope;
 use whos_online::presence::copies::{Copies, Progress};
 use whos_online::presence::id::{GuestKey, Name, PagePath, SiteName, TabId, Title, Topic, UserId};
-use whos_online::presence::member::{Departure, Kind, MemberKey, Place, Profile, Signal, State, Touch, Viewed};
+use whos_online::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile, Signal, State, Touch, Viewed};
 use whos_online::presence::reports::{Report, Reports};
 use whos_online::presence::shards::Shards;
 use whos_online::presence::site::{Filter, Outcome, Site, Tally};
@@ -69,7 +69,11 @@ impl Object {
     }
 
     fn store(&mut self) {
-        let Outcome { writes, departures, views, hidden } = self.site.outcome();
+        let outcome = self.site.outcome();
+        self.keep(outcome);
+    }
+
+    fn keep(&mut self, Outcome { writes, departures, views, hidden }: Outcome) {
         self.untold.extend(writes.iter().map(|write| write.data.clone()));
         self.rows.extend(writes.into_iter().map(|write| (write.slot, write.data)));
         departures.into_iter().for_each(|departure| self.keep_departure(departure));
@@ -97,14 +101,18 @@ impl Object {
         }
     }
 
-    fn restart(&mut self, now: Timestamp) {
-        let (mut site, _, unreadable) = Site::restore(WINDOW, &self.rows, now, &[]);
+    /// Builds it from its rows. Of those who had gone when they were handed over these tell still.
+    fn restart(&mut self, now: Timestamp, is_own: impl Fn(KeyRef<'_>) -> bool) {
+        let (mut site, mut outcome, unreadable) = Site::restore(WINDOW, &self.rows, now, &[]);
         assert_eq!(unreadable, 0);
+        site.retain_held(|user| is_own(MemberKey::User(user)));
+        outcome.departures.retain(|departure| is_own(MemberKey::User(&departure.user)));
+        outcome.views.retain(|viewed| is_own(viewed.viewer.borrow()));
         site.know_hidden(self.hidden.iter().map(|(user, at)| (UserId::parse(user.as_str()).unwrap(), *at)));
         self.site = site;
         // What it had to tell is forgotten, and whom.
         (self.untold, self.told) = (Vec::new(), None);
-        self.store();
+        self.keep(outcome);
     }
 
     fn progress(&mut self, number: u32) -> Progress {
@@ -170,13 +178,22 @@ impl Spread {
         self.objects.iter_mut().for_each(|object| object.site.hear(now, Vec::new()));
     }
 
+    fn restart(&mut self, now: Timestamp) {
+        (0..self.objects.len()).for_each(|number| self.restart_one(number, now));
+    }
+
+    fn restart_one(&mut self, number: usize, now: Timestamp) {
+        let shards = self.shards;
+        self.objects[number].restart(now, |key| shards.home(key) as usize == number);
+    }
+
     /// Spreads it over another number of objects, which are started anew for it.
     fn over_again(&mut self, count: u32, now: Timestamp) {
         self.shards = Shards::try_from(count).unwrap();
         while self.objects.len() < count as usize {
             self.objects.push(Object::new(now));
         }
-        self.objects.iter_mut().for_each(|object| object.restart(now));
+        self.objects.iter_mut().for_each(|object| object.restart(now, |_| true));
         let (all, shards) = (0..self.objects.len(), self.shards);
         let ways = all.flat_map(|from| shards.all().map(move |to| (from, to as usize)));
         for (from, to) in ways.filter(|(from, to)| from != to) {
@@ -189,6 +206,8 @@ impl Spread {
             }
             let moves = |key: &MemberKey| shards.home(key.borrow()) as usize == to;
             let user = |user: &str| MemberKey::User(UserId::parse(user).unwrap());
+            let outcome = self.objects[from].site.whole_outcome();
+            self.objects[from].keep(outcome);
             let departures: Vec<_> = self.objects[from].departures.extract_if(.., |id, _| moves(&user(id))).collect();
             departures.into_iter().for_each(|(_, departure)| self.objects[to].keep_departure(departure));
             let views: Vec<_> = self.objects[from].views.extract_if(.., |(_, viewer, _), _| moves(viewer)).collect();
@@ -409,11 +428,11 @@ proptest! {
                 }
                 Step::Pass(millis) => now = now.plus(Millis(millis)),
                 Step::Restart => {
-                    one.objects[0].restart(now);
-                    several.objects.iter_mut().for_each(|object| object.restart(now));
+                    one.restart(now);
+                    several.restart(now);
                 }
                 Step::Spread(count) => {
-                    one.objects[0].restart(now);
+                    one.restart(now);
                     several.over_again(count, now);
                 }
             }
@@ -438,7 +457,7 @@ proptest! {
                 Step::Say(said) => several.hear(now, said.iter().map(Said::report).collect()),
                 Step::Pass(millis) => now = now.plus(Millis(millis)),
                 // One of them alone.
-                Step::Restart => several.objects[0].restart(now),
+                Step::Restart => several.restart_one(0, now),
                 Step::Spread(count) => {
                     several.over_again(count, now);
                     copies = Copies::new(WINDOW, count);

@@ -18,6 +18,7 @@ mod places;
 pub mod pulse;
 pub mod record;
 pub mod recorder;
+pub mod register;
 pub mod reports;
 pub mod ring;
 mod roster;

@@ -8,6 +8,7 @@
 use super::id::UserId;
 use super::id::{Invalid, TabId};
 use super::member::{Departure, Kind, MemberKey, Place, Profile, State, Viewed};
+use super::register::{Note, Sheet};
 use super::time::{Millis, Seconds, Timestamp};
 use super::totals::Totals;
 use serde::de::DeserializeOwned;
@@ -92,6 +93,12 @@ impl Read for Departure {
         })
     }
 }
+
+impl Stored for Note {}
+impl Read for Note {}
+
+impl Stored for Sheet {}
+impl Read for Sheet {}
 
 /// A batch as it is stored. What it names is looked at when it is written, and kept when it is read: `K` is a key, `P`
 /// a place, `Q` how somebody is shown.
@@ -382,6 +389,17 @@ mod tests {
         assert_eq!(decode::<Departure>(&encode(&departure)).unwrap(), departure);
         let first = unhex(include_str!("../../tests/golden/departure-v1.hex").trim());
         assert_eq!(decode::<Departure>(&first).unwrap(), departure, "the first form stays readable");
+    }
+
+    #[test]
+    fn stored_register_unchanged() {
+        let departure: Departure = decode(&unhex(include_str!("../../tests/golden/departure-v2.hex").trim())).unwrap();
+        let note = Note { number: 300, departures: vec![departure.clone()] };
+        let sheet = Sheet { departures: vec![departure] };
+        let changed = "a released form never changes: give the new one a new version";
+        assert_eq!(hex(&encode(&note)), include_str!("../../tests/golden/note-v1.hex").trim(), "{changed}");
+        assert_eq!(hex(&encode(&sheet)), include_str!("../../tests/golden/sheet-v1.hex").trim(), "{changed}");
+        assert_eq!((decode(&encode(&note)), decode(&encode(&sheet))), (Ok(note), Ok(sheet)));
     }
 
     #[test]

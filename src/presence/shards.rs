@@ -117,7 +117,8 @@ impl From<Shards> for u32 {
     }
 }
 
-fn digest(key: KeyRef<'_>) -> u64 {
+/// What a key comes to, evenly spread. What is kept by it would not be found by another one.
+pub(super) fn digest(key: KeyRef<'_>) -> u64 {
     let mut hasher = SipHasher13::new();
     match key {
         MemberKey::User(user) => {

@@ -3,7 +3,8 @@
 //! The one whose they are now takes them in, a load at a time, and with the next one says what it has: only then the other
 //! lets go of it. So nobody and nothing is lost, whichever of them is killed.
 
-use crate::presence::member::MemberKey;
+use crate::presence::id::UserId;
+use crate::presence::member::{Departure, MemberKey};
 use crate::presence::shards::Shards;
 use serde::{Deserialize, Serialize};
 
@@ -24,21 +25,22 @@ pub struct Wish {
 }
 
 /// From where on to look for what is somebody else's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// Among those who are online.
     Online,
+    /// In the register of those who went, from this place on.
+    Register(i64),
     /// In a table, after the row of this key.
     Table(Table, String),
     /// That was all.
+    #[default]
     Nowhere,
 }
 
-/// What is kept of those who are not online.
+/// What else is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Table {
-    /// Who was here last, by their ids.
-    LastSeen,
     /// Who has looked at what, by topic and viewer.
     Viewers,
     /// Who hides, by their ids.
@@ -49,7 +51,6 @@ impl Table {
     /// The one to look through when this one was.
     pub fn next(self) -> Option<Self> {
         match self {
-            Self::LastSeen => Some(Self::Viewers),
             Self::Viewers => Some(Self::Hidden),
             Self::Hidden => None,
         }
@@ -72,17 +73,21 @@ pub struct Row {
 pub struct Taken {
     /// Members.
     pub members: Vec<MemberKey>,
+    /// Users who went.
+    pub gone: Vec<UserId>,
     /// Rows.
     pub rows: Vec<(Table, String)>,
 }
 
 /// A load.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     /// Members, packed; nothing, if there are none.
     pub packed: Vec<u8>,
     /// Who they are.
     pub members: Vec<MemberKey>,
+    /// Users who went.
+    pub gone: Vec<Departure>,
     /// Rows.
     pub rows: Vec<Row>,
     /// Where to look next.
@@ -92,18 +97,15 @@ pub struct Load {
 impl Taken {
     /// Whether it is nothing.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty() && self.rows.is_empty()
+        self.members.is_empty() && self.gone.is_empty() && self.rows.is_empty()
     }
 }
 
 impl Load {
-    /// One of rows alone.
-    pub fn of_rows(rows: Vec<Row>, next: Place) -> Self {
-        Self { packed: Vec::new(), members: Vec::new(), rows, next }
-    }
-
     /// What is to be told when it was taken in.
     pub fn taken(self) -> Taken {
-        Taken { members: self.members, rows: self.rows.into_iter().map(|row| (row.table, row.key)).collect() }
+        let gone = self.gone.into_iter().map(|gone| gone.user).collect();
+        let rows = self.rows.into_iter().map(|row| (row.table, row.key)).collect();
+        Taken { members: self.members, gone, rows }
     }
 }

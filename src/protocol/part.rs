@@ -128,11 +128,11 @@ pub fn tell(query: &Query, scope: Scope, site: &Site, kept: &impl Kept) -> Vec<u
         }
         Query::Counts => part(Told::Counts(Tally::of(site).counts(&Filter { invisible, ..Filter::default() }))),
         Query::User(id) => {
-            let departure = kept.departed(id);
+            let departure = departed(id, site, kept);
             part(Told::Users(vec![known(site, scope, id, departure.as_ref())]))
         }
         Query::Users(ids) => {
-            let departures: Vec<_> = ids.iter().map(|id| kept.departed(id)).collect();
+            let departures: Vec<_> = ids.iter().map(|id| departed(id, site, kept)).collect();
             let users = ids.iter().zip(&departures);
             part(Told::Users(users.map(|(id, departure)| known(site, scope, id, departure.as_ref())).collect()))
         }
@@ -143,6 +143,11 @@ pub fn tell(query: &Query, scope: Scope, site: &Site, kept: &impl Kept) -> Vec<u
         }
         Query::Arrivals(limit) => part(Told::Arrivals(feed::arrivals(*limit, scope, site, kept.departures(*limit)))),
     }
+}
+
+/// What is to be told of a user who is not online: it may not be kept yet.
+fn departed(id: &UserId, site: &Site, kept: &impl Kept) -> Option<Departure> {
+    site.departed(id).cloned().into_iter().chain(kept.departed(id)).max_by_key(|departure| departure.last_seen)
 }
 
 /// A member as they are shown to whoever may see so much.

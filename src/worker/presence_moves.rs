@@ -7,12 +7,13 @@ use super::calls::{self, Object, PATIENCE};
 use super::clock;
 use super::object::{blob, text};
 use super::presence_object::Presence;
+use super::presence_rows::Sheets;
 use crate::presence::id::UserId;
-use crate::presence::member::{Departure, KeyRef, MemberKey, Viewed};
+use crate::presence::member::{KeyRef, MemberKey, Viewed};
 use crate::presence::record;
 use crate::presence::reports::{Report, Reports};
 use crate::presence::shards::Shards;
-use crate::presence::site::Outcome;
+use crate::presence::site::{Outcome, Site};
 use crate::presence::time::{Seconds, Timestamp};
 use crate::protocol::call::{Call, Share};
 use crate::protocol::moves::{LOAD, Load, Place, Row, Table, Taken, Wish};
@@ -117,16 +118,17 @@ impl Presence {
         Ok(())
     }
 
-    /// What came of reading the rows, less what is another object's. Of those who had gone when they were handed over the
-    /// rows tell still, as if they went now.
-    pub fn without_handed_over(&self, mut outcome: Outcome) -> Result<Outcome> {
-        let (Some(share), shards) = (&self.among.share, self.config()?.shards) else { return Ok(outcome) };
+    /// Drops what is another object's of what came of reading the rows: of those who had gone when they were handed over
+    /// these tell still, as if they went now.
+    pub fn drop_handed_over(&self, site: &mut Site, outcome: &mut Outcome) -> Result<()> {
+        let (Some(share), shards) = (&self.among.share, self.config()?.shards) else { return Ok(()) };
         if self.kept_number("shards")? == Some(shards.count()) {
             let own = |key: KeyRef<'_>| shards.home(key) == share.number;
+            site.retain_held(|user| own(MemberKey::User(user)));
             outcome.departures.retain(|departure| own(MemberKey::User(&departure.user)));
             outcome.views.retain(|viewed| own(viewed.viewer.borrow()));
         }
-        Ok(outcome)
+        Ok(())
     }
 
     /// Over how many objects the site has ever been spread.
@@ -152,9 +154,9 @@ impl Presence {
                 site.adopt(&load.packed).map_err(|error| Error::RustError(error.to_string()))?;
             }
             let mut outcome = site.outcome();
+            outcome.departures.extend_from_slice(&load.gone);
             for Row { table, key, data } in &load.rows {
                 match table {
-                    Table::LastSeen => outcome.departures.extend(record::decode::<Departure>(data).ok()),
                     Table::Viewers => outcome.views.extend(record::decode::<Viewed>(data).ok()),
                     Table::Hidden => {
                         let since = std::str::from_utf8(data).ok().and_then(|millis| millis.parse().ok());
@@ -179,22 +181,33 @@ impl Presence {
             Place::Online => self.with_site(|_, site| {
                 let members = site.strangers(shards, home, LOAD);
                 if members.is_empty() {
-                    return Ok(Load::of_rows(Vec::new(), Place::Table(Table::LastSeen, String::new())));
+                    return Ok(Load { next: Place::Register(0), ..Load::default() });
                 }
-                Ok(Load { packed: site.pack(&members), members, rows: Vec::new(), next: Place::Online })
+                Ok(Load { packed: site.pack(&members), members, next: Place::Online, ..Load::default() })
             }),
+            Place::Register(from) => self.gone_of(from, |user| shards.home(KeyRef::User(user)) == home),
             Place::Table(table, after) => self.rows_of(table, &after, |key| shards.home(key.borrow()) == home),
-            Place::Nowhere => Ok(Load::of_rows(Vec::new(), Place::Nowhere)),
+            Place::Nowhere => Ok(Load::default()),
         }
+    }
+
+    /// The users who went, among the next ones of the register, who are somebody else's.
+    fn gone_of(&self, from: i64, moves: impl Fn(&UserId) -> bool) -> Result<Load> {
+        self.with_site(|presence, site| {
+            presence.keep(site.whole_outcome())?;
+            let leaf = presence.register.borrow_mut().leaf(from, presence.since()?, &Sheets(&presence.store))?;
+            let Some((mut gone, next)) = leaf else {
+                return Ok(Load { next: Place::Table(Table::Viewers, String::new()), ..Load::default() });
+            };
+            gone.retain(|departure| moves(&departure.user));
+            Ok(Load { gone, next: Place::Register(next), ..Load::default() })
+        })
     }
 
     /// The rows among the next ones of a table that are somebody else's.
     fn rows_of(&self, table: Table, after: &str, moves: impl Fn(&MemberKey) -> bool) -> Result<Load> {
         let (topic, by) = after.split_once(SEPARATOR).unwrap_or_default();
         let (query, mut bindings) = match table {
-            Table::LastSeen => {
-                ("SELECT user, data FROM last_seen WHERE user > ? ORDER BY user LIMIT ?", vec![after.into()])
-            }
             Table::Hidden => (
                 "SELECT user, CAST(CAST(at AS TEXT) AS BLOB) FROM hidden WHERE user > ? ORDER BY user LIMIT ?",
                 vec![after.into()],
@@ -216,17 +229,19 @@ impl Presence {
             (None, None) => Place::Nowhere,
         };
         let of = |row: &Row| match table {
-            Table::LastSeen | Table::Hidden => UserId::parse(row.key.as_str()).ok().map(MemberKey::User),
+            Table::Hidden => UserId::parse(row.key.as_str()).ok().map(MemberKey::User),
             Table::Viewers => record::decode::<Viewed>(&row.data).ok().map(|viewed| viewed.viewer),
         };
         rows.retain(|row| of(row).is_some_and(|key| moves(&key)));
-        Ok(Load::of_rows(rows, next))
+        Ok(Load { rows, next, ..Load::default() })
     }
 
     fn let_go(&self, taken: Taken) -> Result<()> {
+        if !taken.gone.is_empty() {
+            self.register.borrow_mut().forget(&taken.gone, &Sheets(&self.store))?;
+        }
         for (table, key) in taken.rows {
             match (table, key.split_once(SEPARATOR)) {
-                (Table::LastSeen, _) => self.store.run("DELETE FROM last_seen WHERE user = ?", vec![key.into()])?,
                 (Table::Hidden, _) => self.store.run("DELETE FROM hidden WHERE user = ?", vec![key.into()])?,
                 (Table::Viewers, Some((topic, by))) => {
                     let bindings = vec![topic.into(), by.into()];

@@ -12,7 +12,7 @@ use super::object::{SWEEP, Store, call, integer, text};
 use super::presence_moves::Among;
 use super::presence_relays::Relays;
 use super::presence_room::Room;
-use super::presence_rows::{RingRows, TABLES};
+use super::presence_rows::{RingRows, Sheets, TABLES};
 use super::sockets::Sockets;
 use crate::config::Config;
 use crate::presence::attention::{Attention, OF_LATE};
@@ -20,6 +20,7 @@ use crate::presence::gathering::Gathering;
 use crate::presence::id::UserId;
 use crate::presence::member::{Kind, MemberKey, Signal};
 use crate::presence::recorder::Recorder;
+use crate::presence::register::Register;
 use crate::presence::reports::{Report, Reports};
 use crate::presence::shards::Shards;
 use crate::presence::site::{Outcome, Site, Tally};
@@ -73,6 +74,7 @@ pub struct Presence {
     pub store: Store,
     config: std::result::Result<Config, String>,
     site: RefCell<Option<Held>>,
+    pub register: RefCell<Register>,
     /// How many calls are being read.
     reading: Cell<usize>,
     gathering: RefCell<Gathering>,
@@ -105,6 +107,7 @@ impl DurableObject for PresenceObject {
             store: Store::new(state, &TABLES),
             config,
             site: RefCell::default(),
+            register: RefCell::default(),
             reading: Cell::new(0),
             gathering: RefCell::default(),
             asked: Cell::new(None),
@@ -231,10 +234,15 @@ impl Presence {
             held.waiting.push(heard);
         })?;
         let lost = |_| Error::RustError("it was not stored".into());
-        // Whoever looks is not kept waiting.
         let gathered = match self.attention() {
             Attention::Nobody => self.gathering.borrow_mut().note(clock::now()),
-            Attention::Watched(_) | Attention::Asked => Millis(0),
+            // What is told together is stored together.
+            Attention::Watched(next) => {
+                self.work_in(next);
+                next
+            }
+            // Whoever looks is not kept waiting.
+            Attention::Asked => Millis(0),
         };
         let wait = if self.reading.get() > 0 { gathered.max(TOGETHER) } else { gathered };
         let waited = Delay::from(Duration::from_millis(u64::from(wait.0)));
@@ -471,6 +479,8 @@ impl Presence {
 
     #[inline(never)]
     fn load(&self) -> Result<Site> {
+        self.register.replace(Register::default());
+        self.take_over()?;
         self.scrub_at.set(self.kept_time("scrub_at")?);
         self.relays.remember(self.kept("followed")?.is_some());
         let rows = RingRows::of(&self.store)?;
@@ -479,7 +489,7 @@ impl Presence {
             let mut row = row.into_iter();
             Some((UserId::parse(text(row.next())?).ok()?, Timestamp::from_millis(integer(row.next())?)))
         });
-        let (mut site, outcome, unreadable) = Site::restore(window, &rows, now, &self.leases(window, now));
+        let (mut site, mut outcome, unreadable) = Site::restore(window, &rows, now, &self.leases(window, now));
         rows.done()?;
         site.totals.wakes += 1;
         site.totals.unreadable += unreadable as u64;
@@ -490,7 +500,8 @@ impl Presence {
         if self.config()?.shards > Shards::ONE {
             site.share();
         }
-        self.keep(self.without_handed_over(outcome)?)?;
+        self.drop_handed_over(&mut site, &mut outcome)?;
+        self.keep(outcome)?;
         Ok(site)
     }
 
@@ -549,10 +560,12 @@ impl Presence {
 
     /// Sweeps out what nobody needs any more, and says whether there will be more.
     fn sweep(&self) -> Result<bool> {
-        let before = self.since()?.as_millis();
+        let since = self.since()?;
+        let before = since.as_millis();
         let online = self.with_site(|presence, site| {
             let store = &presence.store;
-            store.run("DELETE FROM last_seen WHERE at < ?", vec![before.into()])?;
+            presence.keep(site.whole_outcome())?;
+            presence.register.borrow_mut().sweep(since, &Sheets(store))?;
             store.run("DELETE FROM viewers WHERE at < ?", vec![before.into()])?;
             store.run("DELETE FROM hidden WHERE at < ?", vec![before.into()])?;
             let (slots, writes) = site.sweep();
@@ -563,8 +576,9 @@ impl Presence {
             Ok(site.counts().total + site.counts().bots > 0)
         })?;
         self.keep_time("swept", clock::now())?;
-        let any = |table: &str| self.store.first(&format!("SELECT 1 FROM {table} LIMIT 1"), Vec::new());
-        Ok(online || any("last_seen")?.is_some() || any("viewers")?.is_some())
+        let viewers = self.store.first("SELECT 1 FROM viewers LIMIT 1", Vec::new())?;
+        let register = self.register.borrow_mut().is_empty(&Sheets(&self.store))?;
+        Ok(online || !register || viewers.is_some())
     }
 
     /// Since when it is to be told when somebody was last here.

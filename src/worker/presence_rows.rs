@@ -6,22 +6,27 @@ use super::presence_object::Presence;
 use crate::presence::id::{Topic, UserId};
 use crate::presence::member::{Departure, MemberKey, Viewed};
 use crate::presence::record::{self, Head};
+use crate::presence::register::{Filled, Shelf};
 use crate::presence::site::erasing::topic_of;
 use crate::presence::site::{Outcome, Rows, Site};
+use crate::presence::time::Timestamp;
 use crate::protocol::{Kept, still_kept};
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 use worker::{Error, Result, SqlStorageValue};
 
 /// The most viewers of a topic that are told apart: of more, those seen last.
 const MAX_VIEWERS: i64 = 10_000;
 
 /// Its tables.
-pub const TABLES: [Table; 5] = [
+pub const TABLES: [Table; 6] = [
     // One row a batch, written over when its time has passed.
     ("ring", "(slot INTEGER PRIMARY KEY, data BLOB NOT NULL)"),
-    // One row a user who went; without a rowid, as an index of its own would be billed as a second row.
-    ("last_seen", "(user TEXT PRIMARY KEY, at INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID"),
-    // One row a viewer of a topic.
+    // Users who went of late, one row for those who went at about the same time.
+    ("notes", "(slot INTEGER PRIMARY KEY, data BLOB NOT NULL)"),
+    // The others who went, many to a row.
+    ("sheets", "(start INTEGER PRIMARY KEY, oldest INTEGER NOT NULL, newest INTEGER NOT NULL, data BLOB NOT NULL)"),
+    // One row a viewer of a topic; without a rowid, as an index of its own would be billed as a second row.
     (
         "viewers",
         "(topic TEXT, viewer TEXT, at INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (topic, viewer)) WITHOUT ROWID",
@@ -74,16 +79,7 @@ impl Presence {
     /// Writes down what came of a batch, all of it in one transaction.
     #[inline(never)]
     pub fn keep(&self, outcome: Outcome) -> Result<()> {
-        for departure in &outcome.departures {
-            self.store.run(
-                "INSERT INTO last_seen VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE SET at = excluded.at, data = excluded.data WHERE excluded.at > at",
-                vec![
-                    departure.user.as_str().into(),
-                    departure.last_seen.as_millis().into(),
-                    record::encode(departure).into(),
-                ],
-            )?;
-        }
+        self.register.borrow_mut().note(outcome.departures, self.since()?, &Sheets(&self.store))?;
         for view in &outcome.views {
             self.store.run(
                 "INSERT INTO viewers VALUES (?, ?, ?, ?) ON CONFLICT (topic, viewer) DO UPDATE SET at = excluded.at, data = excluded.data WHERE excluded.at > at",
@@ -129,9 +125,10 @@ impl Presence {
         let outcome = site.erase(user);
         self.store.run("DELETE FROM ring", Vec::new())?;
         self.keep(outcome)?;
-        let id = || user.as_str().into();
-        self.store.run("DELETE FROM last_seen WHERE user = ?", vec![id()])?;
-        self.store.run("DELETE FROM hidden WHERE user = ?", vec![id()])?;
+        let mut register = self.register.borrow_mut();
+        let sheets = Sheets(&self.store);
+        register.forget(std::slice::from_ref(user), &sheets)?;
+        self.store.run("DELETE FROM hidden WHERE user = ?", vec![user.as_str().into()])?;
         for hidden in [false, true] {
             let key = viewer(&MemberKey::User(user.clone()), hidden);
             self.store.run("DELETE FROM viewers WHERE viewer = ?", vec![key.into()])?;
@@ -139,36 +136,34 @@ impl Presence {
         let Some(topic) = topic_of(user) else { return Ok(()) };
         self.store.run("DELETE FROM viewers WHERE topic = ?", vec![topic.as_str().into()])?;
         // Somebody else may have looked at a page about them last.
-        let query = "SELECT data FROM last_seen WHERE instr(data, ?) > 0";
-        for row in self.store.rows(query, vec![topic.as_str().as_bytes().to_vec().into()])? {
-            let Some(data) = blob(row.into_iter().next()) else { continue };
-            let Ok(mut departure) = record::decode::<Departure>(&data) else { continue };
-            if let Some(place) = departure.place.as_mut().filter(|place| place.topic.as_ref() == Some(&topic)) {
-                place.topic = None;
-            }
-            let bindings = vec![record::encode(&departure).into(), departure.user.as_str().into()];
-            self.store.run("UPDATE last_seen SET data = ? WHERE user = ?", bindings)?;
+        register.forget_topic(&topic, &sheets)
+    }
+
+    /// Takes over what an older release kept: a row for each user who went.
+    pub fn take_over(&self) -> Result<()> {
+        let old = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'last_seen'";
+        if self.store.first(old, Vec::new())?.is_none() {
+            return Ok(());
         }
-        Ok(())
+        let departures = self.store.rows("SELECT data FROM last_seen", Vec::new())?.into_iter();
+        let departures = departures.filter_map(|row| record::decode(&blob(row.into_iter().next())?).ok()).collect();
+        self.register.borrow_mut().note(departures, self.since()?, &Sheets(&self.store))?;
+        self.store.run("DROP TABLE last_seen", Vec::new())
     }
 }
 
 impl Kept for Presence {
     fn departed(&self, user: &UserId) -> Option<Departure> {
-        let data = self.store.blob("SELECT data FROM last_seen WHERE user = ?", vec![user.as_str().into()]).ok()??;
-        let departure: Departure = record::decode(&data).ok()?;
+        let departure = self.register.borrow_mut().find(user, &Sheets(&self.store)).ok()??;
         let timeout = self.config().ok()?.last_seen_timeout;
         still_kept(departure.last_seen, clock::now(), timeout).then_some(departure)
     }
 
     fn departures(&self, limit: usize) -> Vec<Departure> {
-        let query = "SELECT data FROM last_seen WHERE at >= ? ORDER BY at DESC LIMIT ?";
         let Ok(since) = self.since() else { return Vec::new() };
-        let rows = self.store.rows(query, vec![since.as_millis().into(), SqlStorageValue::Integer(limit as i64)]);
-        rows.unwrap_or_default()
-            .into_iter()
-            .filter_map(|row| record::decode(&blob(row.into_iter().next())?).ok())
-            .collect()
+        let mut newest = self.register.borrow_mut().newest(limit, &Sheets(&self.store)).unwrap_or_default();
+        newest.retain(|departure| departure.last_seen >= since);
+        newest
     }
 
     fn viewed(&self, topic: &Topic) -> Vec<Viewed> {
@@ -177,6 +172,78 @@ impl Kept for Presence {
         let bindings = vec![topic.as_str().into(), since.as_millis().into(), MAX_VIEWERS.into()];
         let rows = self.store.rows(query, bindings).unwrap_or_default();
         rows.into_iter().filter_map(|row| record::decode(&blob(row.into_iter().next())?).ok()).collect()
+    }
+}
+
+/// The shelf of the register.
+pub struct Sheets<'a>(pub &'a Store);
+
+impl Sheets<'_> {
+    fn starts(&self, query: &str, binding: SqlStorageValue) -> Result<Vec<i64>> {
+        let rows = self.0.rows(query, vec![binding])?;
+        Ok(rows.into_iter().filter_map(|row| integer(row.into_iter().next())).collect())
+    }
+}
+
+impl Shelf for Sheets<'_> {
+    type Error = Error;
+
+    fn notes(&self) -> Result<Vec<Vec<u8>>> {
+        let rows = self.0.rows("SELECT data FROM notes", Vec::new())?;
+        Ok(rows.into_iter().filter_map(|row| blob(row.into_iter().next())).collect())
+    }
+
+    fn put_note(&self, slot: u64, note: Option<Vec<u8>>) -> Result<()> {
+        let slot = SqlStorageValue::Integer(slot as i64);
+        match note {
+            Some(note) => self.0.run(
+                "INSERT INTO notes VALUES (?, ?) ON CONFLICT (slot) DO UPDATE SET data = excluded.data",
+                vec![slot, note.into()],
+            ),
+            None => self.0.run("DELETE FROM notes WHERE slot = ?", vec![slot]),
+        }
+    }
+
+    fn sheets(&self, starts: RangeInclusive<i64>) -> Result<Vec<(i64, Vec<u8>)>> {
+        let query = "SELECT start, data FROM sheets WHERE start BETWEEN ? AND ? ORDER BY start";
+        let rows = self.0.rows(query, vec![(*starts.start()).into(), (*starts.end()).into()])?;
+        let sheet = |row: Row| {
+            let mut row = row.into_iter();
+            Some((integer(row.next())?, blob(row.next())?))
+        };
+        Ok(rows.into_iter().filter_map(sheet).collect())
+    }
+
+    fn start_before(&self, place: i64) -> Result<Option<i64>> {
+        let query = "SELECT start FROM sheets WHERE start <= ? ORDER BY start DESC LIMIT 1";
+        Ok(self.starts(query, place.into())?.pop())
+    }
+
+    fn start_after(&self, place: i64) -> Result<Option<i64>> {
+        let query = "SELECT start FROM sheets WHERE start >= ? ORDER BY start LIMIT 1";
+        Ok(self.starts(query, place.into())?.pop())
+    }
+
+    fn older_than(&self, at: Timestamp) -> Result<Vec<i64>> {
+        self.starts("SELECT start FROM sheets WHERE oldest < ?", at.as_millis().into())
+    }
+
+    fn newer_than(&self, at: Timestamp) -> Result<Vec<i64>> {
+        self.starts("SELECT start FROM sheets WHERE newest >= ?", at.as_millis().into())
+    }
+
+    fn with_text(&self, text: &str) -> Result<Vec<i64>> {
+        self.starts("SELECT start FROM sheets WHERE instr(data, ?) > 0", text.as_bytes().to_vec().into())
+    }
+
+    fn put_sheet(&self, start: i64, sheet: Option<Filled>) -> Result<()> {
+        match sheet {
+            Some(Filled { oldest, newest, data }) => self.0.run(
+                "INSERT OR REPLACE INTO sheets VALUES (?, ?, ?, ?)",
+                vec![start.into(), oldest.as_millis().into(), newest.as_millis().into(), data.into()],
+            ),
+            None => self.0.run("DELETE FROM sheets WHERE start = ?", vec![start.into()]),
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! A day of a site, on the core and the recorder that ship, with a clock of its own.
 
-use super::visitors::{self, DAY, PAGES, View};
+use super::shelf::Rows;
+use super::visitors::{self, DAY, PAGES, View, user_id};
 use fastrand::Rng;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::BinaryHeap;
 use whos_online::presence::attention::Attention;
 use whos_online::presence::gathering::Gathering;
-use whos_online::presence::id::UserId;
-use whos_online::presence::member::Signal;
+use whos_online::presence::member::{Departure, Profile, Signal};
 use whos_online::presence::recorder::Recorder;
+use whos_online::presence::register::Register;
 use whos_online::presence::reports::Report;
 use whos_online::presence::site::Site;
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
@@ -26,9 +27,8 @@ const CALL: Millis = Millis(15);
 /// The Worker's time for a page, in milliseconds: to pass it through, and to record it. From `npm run bench -- http`.
 const PASSING: f64 = 0.25;
 const RECORDING: f64 = 0.05;
-/// How long after the beginning of the day nothing of it is kept any more: the default of `LAST_SEEN_TIMEOUT`, and a day
-/// until the next sweep.
-const FORGOTTEN: Seconds = Seconds(9 * 86_400);
+/// For how long it is kept when a user was last here: the default of `LAST_SEEN_TIMEOUT`.
+const KEPT: Seconds = Seconds(7 * 86_400);
 
 /// Who wants to know what is new.
 #[derive(Clone, Copy, PartialEq)]
@@ -52,6 +52,8 @@ pub struct Traffic {
     pub colos: usize,
     /// For how long an isolate is kept when nobody comes.
     pub idle: Millis,
+    /// How many users are kept who were here in the days before.
+    pub earlier: u64,
     pub looking: Looking,
 }
 
@@ -120,7 +122,8 @@ struct Day<'a> {
     told: Timestamp,
     wakes_at: Option<Timestamp>,
     gathering: Gathering,
-    departed: HashSet<UserId>,
+    register: Register,
+    shelf: Rows,
     used: Used,
     random: Rng,
     follow: &'a mut dyn FnMut(&Step),
@@ -146,11 +149,13 @@ pub fn simulate(traffic: &Traffic, follow: &mut dyn FnMut(&Step)) -> Used {
         told: start,
         wakes_at: None,
         gathering: Gathering::default(),
-        departed: HashSet::new(),
+        register: Register::default(),
+        shelf: Rows::default(),
         used: Used::default(),
         random: Rng::with_seed(7),
         follow,
     };
+    day.fill_register(start);
     let visits = (traffic.views as f64 / PAGES).round() as u64;
     let mut arrivals: Vec<u32> = (0..visits).map(|_| visitors::time_of_day(&mut day.random)).collect();
     arrivals.sort_unstable();
@@ -166,7 +171,7 @@ pub fn simulate(traffic: &Traffic, follow: &mut dyn FnMut(&Step)) -> Used {
         day.view(at, visitor as u64, colo.unwrap_or_default(), more, true);
     }
     day.pass_to(start.plus(Seconds(2 * DAY as u32)));
-    day.sweep(start.plus(FORGOTTEN));
+    day.sweep(start.plus(Seconds(2 * DAY as u32)));
     day.used.totals = day.site.totals;
     day.used
 }
@@ -180,7 +185,7 @@ impl Day<'_> {
             }
             match event {
                 Event::Send { isolate } => self.send(at, isolate),
-                Event::Store => self.store(at),
+                Event::Store => self.tell_and_store(at),
                 Event::Wake => self.wake(at),
                 Event::View { visitor, colo, more } => self.view(at, visitor, colo, more, false),
             }
@@ -257,30 +262,31 @@ impl Day<'_> {
         self.site.totals.add(counted, reports.list.len());
         self.site.hear(at, reports);
         let quiet = self.traffic.looking == Looking::Nobody;
-        let wait = if quiet { self.gathering.note(at) } else { Millis(0) };
+        // What is told together is stored together: now, or when its time has come.
+        let until_told = self.told.plus(PACE).max(at).since(at);
+        let wait = if quiet { self.gathering.note(at) } else { until_told };
         let attention = if quiet { Attention::Nobody } else { Attention::Watched(PACE) };
         recorder.heed(at, at.plus(CALL), attention);
         self.used.object_requests += 1.0;
         self.stay_active(at, Millis(wait.0 + CALL.0));
-        if !quiet {
-            // It is told now, or a timer waits for its time.
-            let wait = Millis(PACE.0.saturating_sub(at.since(self.told).0));
-            self.stay_active(at, wait);
-            self.told = at.plus(wait);
-        }
         if wait == Millis(0) {
-            self.store(at);
+            self.tell_and_store(at);
         } else {
             self.plan(at.plus(wait), Event::Store);
         }
     }
 
     /// The first who has waited long enough stores for all.
+    fn tell_and_store(&mut self, at: Timestamp) {
+        self.told = at;
+        self.store(at);
+    }
+
     fn store(&mut self, at: Timestamp) {
         let outcome = self.site.outcome();
-        let rows = outcome.writes.len() + outcome.departures.len() + outcome.views.len() + outcome.hidden.len();
+        let rows = outcome.writes.len() + outcome.views.len() + outcome.hidden.len();
         self.used.rows_written += rows as f64;
-        self.departed.extend(outcome.departures.into_iter().map(|departure| departure.user));
+        self.note(outcome.departures, at);
         if self.traffic.looking != Looking::Nobody {
             self.wake_by(self.site.deadline(), at);
         }
@@ -308,13 +314,33 @@ impl Day<'_> {
         }
     }
 
-    /// What was written to be read later is deleted in the end, which costs as much; in the days between, that is done
-    /// bit by bit. The alarm and the note that it was done are what a sweep costs each day.
+    fn note(&mut self, departures: Vec<Departure>, at: Timestamp) {
+        let before = self.shelf.written.get();
+        let Ok(()) = self.register.note(departures, at.minus(KEPT), &self.shelf);
+        self.used.rows_written += (self.shelf.written.get() - before) as f64;
+    }
+
+    /// Who was here in the days before is in the register already.
+    fn fill_register(&mut self, start: Timestamp) {
+        let before = |number| {
+            let at = start.minus(Millis((KEPT.0 as u64 * 1000 * number / self.traffic.earlier) as u32));
+            let place = Some(visitors::place(number as u32 % self.traffic.pages));
+            Departure { user: user_id(u64::MAX - number), last_seen: at, profile: Profile::default(), place, since: at }
+        };
+        let departures = (0..self.traffic.earlier).rev().map(before).collect();
+        let Ok(()) = self.register.note(departures, start.minus(KEPT), &self.shelf);
+    }
+
+    /// What a sweep costs each day, with the alarm and the note that it was done.
     fn sweep(&mut self, at: Timestamp) {
         self.site.go_on(at, Vec::new);
         self.store(at);
+        let outcome = self.site.whole_outcome();
+        self.note(outcome.departures, at);
+        let before = self.shelf.written.get();
+        let Ok(()) = self.register.sweep(at.minus(KEPT), &self.shelf);
         let (slots, write) = self.site.sweep();
-        let rows = slots.len() + usize::from(write.is_some()) + self.departed.len() + 2;
+        let rows = slots.len() + usize::from(write.is_some()) + self.shelf.written.get() - before + 2;
         self.used.rows_written += rows as f64;
         self.tell(at, What::Swept);
     }

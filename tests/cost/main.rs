@@ -2,19 +2,23 @@
 
 mod day;
 mod prices;
+mod shelf;
 mod visitors;
 
 use day::{Looking, Traffic, Used, simulate};
 use prices::{AS_OF, Bill, object_requests, of_free_plan};
 use whos_online::presence::time::Millis;
 
-const SIZES: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
+const SIZES: [u64; 3] = [1_000, 100_000, 1_000_000];
 
 /// How many places visitors come through, of the more than 300 that there are: half of a site's visitors come through
 /// its six largest.
 const COLOS: usize = 80;
 /// For how long an isolate is kept when nobody comes: the platform does not say, so this is a guess.
 const IDLE: Millis = Millis(600_000);
+
+/// How many times a day's users are kept of the days before: as if nobody came twice in a week.
+const EARLIER: u64 = 6;
 
 fn main() {
     println!("dollars per million page views by the list prices of {AS_OF}, beyond what a plan includes");
@@ -36,7 +40,8 @@ fn main() {
             "free plan, pages a day"
         );
         for views in SIZES {
-            let traffic = Traffic { views, pages: 500, colos: COLOS, idle: IDLE, looking };
+            let traffic =
+                Traffic { views, pages: 500, colos: COLOS, idle: IDLE, earlier: views / 20 * EARLIER, looking };
             let used = simulate(&traffic, &mut |_| {});
             let bill = Bill::of(&used);
             let (part, what) = of_free_plan(&used);

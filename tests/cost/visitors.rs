@@ -50,10 +50,14 @@ pub fn user_id(visitor: u64) -> UserId {
     UserId::parse(format!("user-{visitor}")).unwrap()
 }
 
+/// A page.
+pub fn place(page: u32) -> Place {
+    Place { path: PagePath::parse(format!("/page/{page}")).unwrap(), title: None, topic: None }
+}
+
 /// What a page view means, as `identity::visit` has it.
 pub fn signals(view: &View, at: Timestamp, window: Seconds) -> Vec<Signal> {
-    let path = PagePath::parse(format!("/page/{}", view.page)).unwrap();
-    let place = Some(Place { path, title: None, topic: None });
+    let place = Some(place(view.page));
     let touch = |key, was, place| {
         Signal::Touch(Touch { key, was, profile: None, said: None, place, tab: None, state: State::Online })
     };

@@ -3,6 +3,8 @@
 
 #[path = "../cost/day.rs"]
 mod day;
+#[path = "../cost/shelf.rs"]
+mod shelf;
 #[path = "../cost/visitors.rs"]
 mod visitors;
 
@@ -79,7 +81,8 @@ fn a_day_takes_what_its_simulation_says() {
     let keys = Keys::new(vec![Secret::new(SECRET)]).unwrap();
     let mut replay = Replay { server, keys, cookies: HashMap::new(), told: BTreeMap::new() };
     // One isolate, that is kept all day; and few pages, so that many a view tells nothing new.
-    let traffic = Traffic { views: 400, pages: 3, colos: 1, idle: Millis(u32::MAX), looking: Looking::Nobody };
+    let traffic =
+        Traffic { views: 400, pages: 3, colos: 1, idle: Millis(u32::MAX), earlier: 0, looking: Looking::Nobody };
     let used = simulate(&traffic, &mut |step| replay.follow(step));
     let totals = used.totals;
     let told = |name: &str| replay.told[name] as u64;

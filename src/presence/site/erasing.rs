@@ -24,7 +24,9 @@ impl Site {
         self.hidden.remove(user);
         self.shown.remove(user);
         self.hiding.retain(|(hider, _)| hider != user);
-        self.departures.retain(|departure| departure.user != *user);
+        for departures in [&mut self.departures, &mut self.held] {
+            departures.retain(|departure| departure.user != *user);
+        }
         self.bump();
         self.forget_changes();
         self.rows.clear();
@@ -34,7 +36,7 @@ impl Site {
             slots.into_iter().for_each(|slot| self.mark_changed(kind, slot));
             self.roster_mut(kind).merged_mut().tell_anew();
         }
-        let mut outcome = self.outcome();
+        let mut outcome = self.whole_outcome();
         if outcome.writes.is_empty() {
             // Where nobody is told, the peak is, and who was merged.
             outcome.writes.push(self.write_row(&[], &[]));

@@ -87,7 +87,8 @@ pub struct Write {
 pub struct Outcome {
     /// The rows to be stored, together: none if nothing changed, hardly ever more than one.
     pub writes: Vec<Write>,
-    /// Users who went, each to be kept in `last_seen` if that is newer than what it holds.
+    /// Users who went, each to be kept if that is newer than what is kept of them. Those who went by the passing of time
+    /// are told of together, once a minute at the most: until then the rows tell of them.
     pub departures: Vec<Departure>,
     /// Who looked at what and does no longer, each to be kept if that is newer than what is kept.
     pub views: Vec<Viewed>,
@@ -164,6 +165,8 @@ pub struct Site {
     /// What was done; whoever holds the site counts along.
     pub totals: Totals,
     departures: Vec<Departure>,
+    /// Users who went by the passing of time: the rows tell of them as well, for a while.
+    held: Vec<Departure>,
     views: Vec<Viewed>,
     hidden: HashMap<UserId, Timestamp>,
     /// Who has hidden and is here in plain sight again, and since when.
@@ -202,6 +205,7 @@ impl Site {
             shared: false,
             totals: Totals::default(),
             departures: Vec::new(),
+            held: Vec::new(),
             views: Vec::new(),
             hidden: HashMap::new(),
             shown: HashMap::new(),
@@ -281,6 +285,16 @@ impl Site {
     pub fn user(&self, id: &UserId, invisible: bool) -> Option<View<'_>> {
         let slot = self.users.find(KeyRef::User(id))?;
         self.users.get(slot).filter(|member| invisible || !member.invisible()).map(|member| self.view(member))
+    }
+
+    /// What is to be kept of a user who went, and was not handed out yet.
+    pub fn departed(&self, id: &UserId) -> Option<&Departure> {
+        self.departures.iter().chain(&self.held).filter(|gone| gone.user == *id).max_by_key(|gone| gone.last_seen)
+    }
+
+    /// The same of all of them.
+    pub fn departures(&self) -> impl Iterator<Item = &Departure> {
+        self.departures.iter().chain(&self.held)
     }
 
     /// Pages with users or guests on them, most first.

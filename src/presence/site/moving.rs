@@ -5,7 +5,7 @@
 
 use super::{Leaving, MAX_TABS, Site};
 use crate::presence::compact::Member;
-use crate::presence::id::Invalid;
+use crate::presence::id::{Invalid, UserId};
 use crate::presence::member::{Kind, MemberKey};
 use crate::presence::record::{self, Batch};
 use crate::presence::shards::Shards;
@@ -40,6 +40,11 @@ impl Site {
         if !self.gone.is_empty() {
             self.bump();
         }
+    }
+
+    /// Leaves those of the users who went to be told of later who are kept here.
+    pub fn retain_held(&mut self, here: impl Fn(&UserId) -> bool) {
+        self.held.retain(|gone| here(&gone.user));
     }
 
     /// Takes in members who were packed elsewhere a moment ago, as if they had been here all the time. What is to be stored

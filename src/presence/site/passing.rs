@@ -6,6 +6,10 @@ use crate::presence::member::{Departure, KeyRef, Kind};
 use crate::presence::roster::Roster;
 use crate::presence::time::{Millis, Timestamp};
 
+/// How many times in a window is looked who has gone, where nothing else happens: with the usual one of 330 s every ten
+/// seconds.
+const STEPS: i64 = 32;
+
 impl Site {
     /// Moves on to `now`, and hands out the users who went in the meantime. There is a row to be stored only where
     /// the clock was put back.
@@ -17,11 +21,15 @@ impl Site {
         self.outcome()
     }
 
-    /// When somebody goes, if nobody is touched until then.
+    /// When to look who has gone, if nobody is touched until then: those who have closed their pages go at their time, and
+    /// those whose window is over a little later, with others. To be woken for each would cost as much as to store a
+    /// batch.
     pub fn deadline(&self) -> Option<Timestamp> {
         let rosters = [&self.users, &self.guests, &self.bots].into_iter();
         let leaver = self.leaving.front().map(|leaving| leaving.at);
-        rosters.filter_map(Roster::next_to_go).chain(leaver).min()
+        let step = i64::from(self.window.0) * 1000 / STEPS;
+        let together = |at: Timestamp| Timestamp::from_millis((at.as_millis() + step - 1).div_euclid(step) * step);
+        rosters.filter_map(Roster::next_to_go).min().map(together).into_iter().chain(leaver).min()
     }
 
     /// Moves on to `now`, and now and then sees to which pages are still open: so often that none is taken for closed. What
@@ -89,7 +97,7 @@ impl Site {
         for roster in [&mut self.users, &mut self.guests, &mut self.bots] {
             roster.expire(now, |member| left.push(member));
         }
-        left.into_iter().for_each(|member| self.depart(member));
+        left.into_iter().for_each(|member| self.depart_in_time(member));
         if before != self.users.len() + self.guests.len() + self.bots.len() {
             self.bump();
         }
@@ -105,7 +113,7 @@ impl Site {
             // They may have been seen again since, or somebody else may lie there.
             let still = self.roster(kind).get(slot).is_some_and(|member| member.leaves_at() == Some(at));
             if let Some(member) = still.then(|| self.roster_mut(kind).remove(slot)).flatten() {
-                self.depart(member);
+                self.depart_in_time(member);
             }
         }
     }
@@ -113,6 +121,8 @@ impl Site {
     fn rewind(&mut self, now: Timestamp) {
         let window = self.window;
         self.rewound_from = self.rewound_from.max(Some(self.now));
+        // Rows are kept by the new time from now on.
+        self.departures.append(&mut self.held);
         self.now = now;
         let adjust = |member: &mut Member| {
             let mut tabs = member.take_tabs();
@@ -139,15 +149,26 @@ impl Site {
 
     /// Lets go of all that a member held, and notes a user's departure.
     pub(super) fn depart(&mut self, member: Member) {
-        self.note_gone(&member);
+        let departure = self.part_from(&member);
+        self.departures.extend(departure);
+    }
+
+    /// The same of one whose time is over: it is in no hurry where the rows say so, too.
+    fn depart_in_time(&mut self, mut member: Member) {
+        let departure = self.part_from(&member);
+        let told = if member.unmark_changed() { &mut self.departures } else { &mut self.held };
+        told.extend(departure);
+    }
+
+    fn part_from(&mut self, member: &Member) -> Option<Departure> {
+        self.note_gone(member);
         if let (KeyRef::User(user), false) = (member.key(), self.shown.is_empty()) {
             self.shown.remove(user);
         }
-        self.note_last_views(&member);
-        if !member.invisible() {
-            self.departures.extend(self.departure(&member));
-        }
-        self.let_go(&member);
+        self.note_last_views(member);
+        let departure = self.departure(member).filter(|_| !member.invisible());
+        self.let_go(member);
+        departure
     }
 
     /// Merges those guests and bots who were seen longest ago, where there are more than are to be kept: they count until

@@ -5,7 +5,7 @@ use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site, Write};
 use crate::presence::bounds::Bounds;
 use crate::presence::compact::{Member, Tab};
 use crate::presence::id::Invalid;
-use crate::presence::member::{KeyRef, Kind, MemberKey, Place, Profile};
+use crate::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile};
 use crate::presence::places::{PlaceId, Places};
 use crate::presence::record::{self, Batch, Head, MergedRecord, Record, TabRecord};
 use crate::presence::ring::Slot;
@@ -17,6 +17,13 @@ use std::collections::{BTreeMap, HashMap};
 /// How many places the members of a row may name, one for each member and each tab: with all texts at their longest
 /// (896 bytes a place, 768 a member) such a row has less than the 2 MB that the platform allows.
 const MAX_ROW_WEIGHT: usize = 1000;
+
+/// For how long users who went are held back, to be told of together. A row is kept for longer beyond its window, so who
+/// fell out of it is known anew after a crash.
+const HELD_FOR: Seconds = Seconds(50);
+
+/// With so many they are held no longer.
+const MAX_HELD: usize = 200;
 
 /// Where a site's rows are. All of them are more than fits in memory at once where there are many members, so each is
 /// read when its turn has come.
@@ -132,6 +139,7 @@ impl Site {
     /// What would be stored is its object's business.
     fn drop_outcome(&mut self) {
         self.departures.clear();
+        self.held.clear();
         self.views.clear();
         self.hiding.clear();
         self.rewound_from = None;
@@ -155,6 +163,18 @@ impl Site {
 
     /// What came of all that was done since the last one.
     pub fn outcome(&mut self) -> Outcome {
+        let due = |gone: &Departure| gone.last_seen.plus(self.window).plus(HELD_FOR) <= self.now;
+        let due = !self.departures.is_empty() || self.held.len() >= MAX_HELD || self.held.iter().any(due);
+        if due { self.whole_outcome() } else { self.outcome_but_held() }
+    }
+
+    /// The same, with all users who went.
+    pub fn whole_outcome(&mut self) -> Outcome {
+        self.departures.append(&mut self.held);
+        self.outcome_but_held()
+    }
+
+    fn outcome_but_held(&mut self) -> Outcome {
         let nothing = self.changed.is_empty() && self.gone.is_empty() && self.rewound_from.is_none();
         let writes = if nothing { Vec::new() } else { self.write() };
         Outcome {
