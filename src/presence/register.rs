@@ -12,7 +12,6 @@ use super::record::{decode, encode};
 use super::shards::digest;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -99,8 +98,8 @@ pub struct Register(Option<Recent>);
 #[derive(Debug, Default)]
 struct Recent {
     next: u64,
-    /// What was noted last of each user, by their place, and in which note.
-    noted: BTreeMap<(i64, UserId), (u64, Departure)>,
+    /// What was noted last of each user, and in which note, by their place: two are hardly ever at the same one.
+    noted: BTreeMap<i64, Vec<(u64, Departure)>>,
 }
 
 impl Register {
@@ -128,7 +127,10 @@ impl Register {
             if number.is_multiple_of(SLOTS) {
                 recent.see_to_first(since, shelf)?;
             }
-            recent.noted.retain(|_, (noted, _)| *noted + SLOTS > number);
+            recent.noted.retain(|_, here| {
+                here.retain(|(noted, _)| *noted + SLOTS > number);
+                !here.is_empty()
+            });
             for gone in departures {
                 recent.add(number, gone.clone());
             }
@@ -143,7 +145,7 @@ impl Register {
     /// When the shelf fails.
     pub fn find<S: Shelf>(&mut self, user: &UserId, shelf: &S) -> Result<Option<Departure>, S::Error> {
         let place = place(user);
-        let noted = self.open(shelf)?.noted.get(&(place, user.clone())).map(|(_, gone)| gone.clone());
+        let noted = self.open(shelf)?.find(place, user).cloned();
         let start = shelf.start_before(place)?;
         let sheet = start.map(|start| read(start, shelf)).transpose()?.unwrap_or_default();
         let entered = sheet.into_iter().find(|gone| gone.user == *user);
@@ -155,7 +157,7 @@ impl Register {
     /// # Errors
     /// When the shelf fails.
     pub fn newest<S: Shelf>(&mut self, limit: usize, shelf: &S) -> Result<Vec<Departure>, S::Error> {
-        let mut newest: Vec<_> = self.open(shelf)?.noted.values().map(|(_, gone)| gone.clone()).collect();
+        let mut newest: Vec<_> = self.open(shelf)?.noted.values().flatten().map(|(_, gone)| gone.clone()).collect();
         cut(&mut newest, limit);
         // Who has been in a sheet for long is older, but who was handed over by another object may have been noted late.
         let enough = newest.len() >= limit;
@@ -287,14 +289,19 @@ impl Register {
 }
 
 impl Recent {
+    fn find(&self, place: i64, user: &UserId) -> Option<&Departure> {
+        self.noted.get(&place)?.iter().map(|(_, gone)| gone).find(|gone| gone.user == *user)
+    }
+
     fn is_news(&self, gone: &Departure) -> bool {
-        let known = self.noted.get(&(place(&gone.user), gone.user.clone()));
-        known.is_none_or(|(_, known)| known.last_seen < gone.last_seen)
+        self.find(place(&gone.user), &gone.user).is_none_or(|known| known.last_seen < gone.last_seen)
     }
 
     fn add(&mut self, number: u64, gone: Departure) {
         if self.is_news(&gone) {
-            self.noted.insert((place(&gone.user), gone.user.clone()), (number, gone));
+            let here = self.noted.entry(place(&gone.user)).or_default();
+            here.retain(|(_, known)| known.user != gone.user);
+            here.push((number, gone));
         }
     }
 
@@ -310,19 +317,26 @@ impl Recent {
     /// Has a sheet take in who was noted.
     fn take_turn<S: Shelf>(&self, start: i64, data: &[u8], since: Timestamp, shelf: &S) -> Result<(), S::Error> {
         let end = shelf.start_after(start + 1)?.unwrap_or(1 << BITS);
-        let noted = self.noted.iter().skip_while(|((place, _), _)| *place < start);
-        let noted: Vec<_> =
-            noted.take_while(|((place, _), _)| *place < end).map(|(_, (_, gone))| gone.clone()).collect();
-        if noted.is_empty() {
+        let mut noted = self.noted.range(start..end).peekable();
+        if noted.peek().is_none() {
             return Ok(());
         }
         // One that cannot be read gives way, as whoever goes now has to be kept somewhere.
-        let known = decode::<Sheet>(data).unwrap_or_default().departures;
-        let mut departures = [known.clone(), noted].concat();
+        let mut departures = decode::<Sheet>(data).unwrap_or_default().departures;
+        let before = departures.len();
         departures.retain(|gone| gone.last_seen >= since);
-        departures.sort_by_cached_key(|gone| (place(&gone.user), gone.user.clone(), Reverse(gone.last_seen)));
-        departures.dedup_by(|next, kept| next.user == kept.user);
-        if known == departures { Ok(()) } else { put(start, departures, shelf) }
+        let mut changed = departures.len() < before;
+        for (at, (_, gone)) in noted.flat_map(|(at, here)| here.iter().map(move |noted| (*at, noted))) {
+            let known = departures.binary_search_by(|known| (place(&known.user), &known.user).cmp(&(at, &gone.user)));
+            let older = known.ok().and_then(|index| departures.get_mut(index));
+            match (older, known) {
+                (Some(older), _) if older.last_seen < gone.last_seen => *older = gone.clone(),
+                (None, Err(index)) if gone.last_seen >= since => departures.insert(index, gone.clone()),
+                _ => continue,
+            }
+            changed = true;
+        }
+        if changed { put(start, departures, shelf) } else { Ok(()) }
     }
 }
 

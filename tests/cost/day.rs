@@ -30,6 +30,11 @@ const RECORDING: f64 = 0.05;
 /// For how long it is kept when a user was last here: the default of `LAST_SEEN_TIMEOUT`.
 const KEPT: Seconds = Seconds(7 * 86_400);
 
+/// When the day begins.
+fn beginning() -> Timestamp {
+    Timestamp::from_millis(1_795_132_800_000)
+}
+
 /// Who wants to know what is new.
 #[derive(Clone, Copy, PartialEq)]
 #[allow(dead_code, reason = "a test lets nobody look")]
@@ -43,7 +48,7 @@ pub enum Looking {
 }
 
 /// What comes to a site.
-pub struct Traffic {
+pub struct Traffic<'a> {
     /// How many pages are viewed in the day.
     pub views: u64,
     /// How many different ones.
@@ -52,8 +57,8 @@ pub struct Traffic {
     pub colos: usize,
     /// For how long an isolate is kept when nobody comes.
     pub idle: Millis,
-    /// How many users are kept who were here in the days before.
-    pub earlier: u64,
+    /// What is kept of the users who were here in the days before.
+    pub earlier: &'a Rows,
     pub looking: Looking,
 }
 
@@ -111,7 +116,7 @@ struct Isolate {
 }
 
 struct Day<'a> {
-    traffic: &'a Traffic,
+    traffic: &'a Traffic<'a>,
     site: Site,
     isolates: Vec<Option<Isolate>>,
     per_colo: Vec<usize>,
@@ -129,9 +134,22 @@ struct Day<'a> {
     follow: &'a mut dyn FnMut(&Step),
 }
 
+/// What is kept of so many users who were here within the week before.
+#[allow(dead_code, reason = "a test begins with nobody")]
+pub fn kept_before(users: u64, pages: u32) -> Rows {
+    let gone = |number| {
+        let at = beginning().minus(KEPT).plus(Seconds((u64::from(KEPT.0) * number / users) as u32));
+        let place = Some(visitors::place(number as u32 % pages));
+        Departure { user: user_id(u64::MAX - number), last_seen: at, profile: Profile::default(), place, since: at }
+    };
+    let shelf = Rows::default();
+    let Ok(()) = Register::default().note((0..users).map(gone).collect(), beginning().minus(KEPT), &shelf);
+    shelf
+}
+
 /// Lets a day pass, and tells what it took. Whoever follows hears of each step when it is done.
-pub fn simulate(traffic: &Traffic, follow: &mut dyn FnMut(&Step)) -> Used {
-    let start = Timestamp::from_millis(1_795_132_800_000);
+pub fn simulate(traffic: &Traffic<'_>, follow: &mut dyn FnMut(&Step)) -> Used {
+    let start = beginning();
     let weights: Vec<f64> = (1..=traffic.colos).map(|rank| 1.0 / rank as f64).collect();
     let all: f64 = weights.iter().sum();
     let a_second = traffic.views as f64 / DAY;
@@ -150,12 +168,11 @@ pub fn simulate(traffic: &Traffic, follow: &mut dyn FnMut(&Step)) -> Used {
         wakes_at: None,
         gathering: Gathering::default(),
         register: Register::default(),
-        shelf: Rows::default(),
+        shelf: traffic.earlier.clone(),
         used: Used::default(),
         random: Rng::with_seed(7),
         follow,
     };
-    day.fill_register(start);
     let visits = (traffic.views as f64 / PAGES).round() as u64;
     let mut arrivals: Vec<u32> = (0..visits).map(|_| visitors::time_of_day(&mut day.random)).collect();
     arrivals.sort_unstable();
@@ -318,17 +335,6 @@ impl Day<'_> {
         let before = self.shelf.written.get();
         let Ok(()) = self.register.note(departures, at.minus(KEPT), &self.shelf);
         self.used.rows_written += (self.shelf.written.get() - before) as f64;
-    }
-
-    /// Who was here in the days before is in the register already.
-    fn fill_register(&mut self, start: Timestamp) {
-        let before = |number| {
-            let at = start.minus(Millis((KEPT.0 as u64 * 1000 * number / self.traffic.earlier) as u32));
-            let place = Some(visitors::place(number as u32 % self.traffic.pages));
-            Departure { user: user_id(u64::MAX - number), last_seen: at, profile: Profile::default(), place, since: at }
-        };
-        let departures = (0..self.traffic.earlier).rev().map(before).collect();
-        let Ok(()) = self.register.note(departures, start.minus(KEPT), &self.shelf);
     }
 
     /// What a sweep costs each day, with the alarm and the note that it was done.

@@ -5,11 +5,12 @@ mod prices;
 mod shelf;
 mod visitors;
 
-use day::{Looking, Traffic, Used, simulate};
+use day::{Looking, Traffic, Used, kept_before, simulate};
 use prices::{AS_OF, Bill, object_requests, of_free_plan};
+use shelf::Rows;
 use whos_online::presence::time::Millis;
 
-const SIZES: [u64; 3] = [1_000, 100_000, 1_000_000];
+const SIZES: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
 
 /// How many places visitors come through, of the more than 300 that there are: half of a site's visitors come through
 /// its six largest.
@@ -17,49 +18,77 @@ const COLOS: usize = 80;
 /// For how long an isolate is kept when nobody comes: the platform does not say, so this is a guess.
 const IDLE: Millis = Millis(600_000);
 
+/// Of so many page views one is the first one of a user's visit.
+const USER_OF: u64 = 20;
 /// How many times a day's users are kept of the days before: as if nobody came twice in a week.
 const EARLIER: u64 = 6;
 
+/// How many pages a site has.
+const PAGES: u32 = 500;
+
+const LOOKING: [(Looking, &str); 3] = [
+    (Looking::Nobody, "nobody looks who is online"),
+    (Looking::Somebody, "somebody watches all day"),
+    (Looking::EveryPage, "every page has the widget, connected while it is open"),
+];
+
 fn main() {
     println!("dollars per million page views by the list prices of {AS_OF}, beyond what a plan includes");
-    for (looking, title) in [
-        (Looking::Nobody, "nobody looks who is online"),
-        (Looking::Somebody, "somebody watches all day"),
-        (Looking::EveryPage, "every page has the widget, connected while it is open"),
-    ] {
+    let days: Vec<_> = std::thread::scope(|scope| {
+        let days = SIZES.map(|views| scope.spawn(move || days(views)));
+        days.into_iter().map(|days| days.join().unwrap()).collect()
+    });
+    for (number, (looking, title)) in LOOKING.into_iter().enumerate() {
         println!("\n{title}");
         println!(
-            "{:>12} {:>9} {:>9} {:>9} {:>22} {:>13} {:>9} {:>34}",
-            "pages a day",
-            "presence",
-            "requests",
-            "rows",
-            "active object seconds",
-            "all, $/day",
-            "presence",
-            "free plan, pages a day"
+            "{:>12} {:>9} {:>9} {:>9} {:>22} {:>13} {:>9}",
+            "pages a day", "presence", "requests", "rows", "active object seconds", "all, $/day", "presence"
         );
-        for views in SIZES {
-            let traffic =
-                Traffic { views, pages: 500, colos: COLOS, idle: IDLE, earlier: views / 20 * EARLIER, looking };
-            let used = simulate(&traffic, &mut |_| {});
-            let bill = Bill::of(&used);
-            let (part, what) = of_free_plan(&used);
-            let per_million = 1e6 / used.views;
-            println!(
-                "{views:>12} {:>9.3} {:>9.4} {:>9.4} {:>22.5} {:>13.4} {:>8.0}% {:>34}",
-                bill.presence * per_million,
-                object_requests(&used) / used.views,
-                used.rows_written / used.views,
-                used.active_seconds / used.views,
-                bill.presence + bill.worker,
-                bill.presence / (bill.presence + bill.worker) * 100.0,
-                format!("{:.0} ({what})", used.views / part)
-            );
+        for (views, days) in SIZES.into_iter().zip(&days) {
+            print(views, &days[number]);
         }
+        let (most, what) = carried_for_free(looking);
+        println!("the free plan carries {most} pages a day, and is out of {what} first");
     }
     let each = upsert_per_hit();
+    let (part, what) = of_free_plan(&each);
     println!("\na row for each hit: {:.3}", Bill::of(&each).presence * 1e6);
+    println!("the free plan carries {:.0} pages a day, and is out of {what} first", 1.0 / part);
+}
+
+fn print(views: u64, used: &Used) {
+    let bill = Bill::of(used);
+    println!(
+        "{views:>12} {:>9.3} {:>9.4} {:>9.4} {:>22.5} {:>13.4} {:>8.0}%",
+        bill.presence * 1e6 / used.views,
+        object_requests(used) / used.views,
+        used.rows_written / used.views,
+        used.active_seconds / used.views,
+        bill.presence + bill.worker,
+        bill.presence / (bill.presence + bill.worker) * 100.0,
+    );
+}
+
+/// The same day with everybody who may look.
+fn days(views: u64) -> Vec<Used> {
+    let earlier = kept_before(views / USER_OF * EARLIER, PAGES);
+    LOOKING.into_iter().map(|(looking, _)| day(views, &earlier, looking)).collect()
+}
+
+fn day(views: u64, earlier: &Rows, looking: Looking) -> Used {
+    simulate(&Traffic { views, pages: PAGES, colos: COLOS, idle: IDLE, earlier, looking }, &mut |_| {})
+}
+
+/// How many thousand pages a day the free plan carries, and what it is out of first.
+fn carried_for_free(looking: Looking) -> (u64, &'static str) {
+    let of_plan = |views: u64| {
+        let used = day(views, &kept_before(views / USER_OF * EARLIER, PAGES), looking);
+        let (part, what) = of_free_plan(&used);
+        (part * views as f64 / used.views, what)
+    };
+    let sizes: Vec<u64> = (1..=100).map(|thousands| thousands * 1000).collect();
+    let most = sizes.partition_point(|views| of_plan(*views).0 <= 1.0).max(1) as u64 * 1000;
+    (most, of_plan(most).1)
 }
 
 /// The same of a page view where an object writes a row for each.

@@ -8,7 +8,7 @@ use whos_online::presence::register::{Filled, Shelf};
 use whos_online::presence::time::Timestamp;
 
 /// A shelf in memory.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Rows {
     pub notes: RefCell<BTreeMap<u64, Vec<u8>>>,
     pub sheets: RefCell<BTreeMap<i64, Filled>>,

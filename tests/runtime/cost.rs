@@ -11,6 +11,7 @@ mod visitors;
 use crate::harness::*;
 use crate::metrics::{ADMIN, metrics_told_to};
 use day::{Looking, Step, Traffic, What, simulate};
+use shelf::Rows;
 use std::collections::{BTreeMap, HashMap};
 use visitors::{View, Visitor, user_id};
 use whos_online::config::Secret;
@@ -81,8 +82,14 @@ fn a_day_takes_what_its_simulation_says() {
     let keys = Keys::new(vec![Secret::new(SECRET)]).unwrap();
     let mut replay = Replay { server, keys, cookies: HashMap::new(), told: BTreeMap::new() };
     // One isolate, that is kept all day; and few pages, so that many a view tells nothing new.
-    let traffic =
-        Traffic { views: 400, pages: 3, colos: 1, idle: Millis(u32::MAX), earlier: 0, looking: Looking::Nobody };
+    let traffic = Traffic {
+        views: 400,
+        pages: 3,
+        colos: 1,
+        idle: Millis(u32::MAX),
+        earlier: &Rows::default(),
+        looking: Looking::Nobody,
+    };
     let used = simulate(&traffic, &mut |step| replay.follow(step));
     let totals = used.totals;
     let told = |name: &str| replay.told[name] as u64;
