@@ -5,6 +5,7 @@
 
 pub mod allowance;
 pub mod attention;
+mod batch;
 pub mod bounds;
 mod compact;
 pub mod copies;

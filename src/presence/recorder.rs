@@ -3,9 +3,11 @@
 //! It decides what is sent at once, what later and what not at all. It does not send: it says when the batch is due.
 
 use super::attention::{Attention, QUIET_HOLD};
+pub use super::batch::MAX_BATCH;
+use super::batch::{Batch, Urgency};
 use super::id::UserId;
 use super::member::{Kind, MemberKey, Signal, State, Touch};
-use super::reports::{Report, Reports};
+use super::reports::Reports;
 use super::time::{Millis, Seconds, Timestamp};
 use super::totals::Counted;
 use super::watchers::PACE;
@@ -22,9 +24,6 @@ const LEAD: Millis = Millis(10);
 /// How long a batch of nothing but refreshes is held at the most. These are in no hurry: a member is online for
 /// `TOUCH_RESOLUTION` beyond the online window.
 pub const LAZY_HOLD: Millis = Millis(5000);
-
-/// The most signals in a batch.
-pub const MAX_BATCH: usize = 1000;
 
 /// With so many a batch is held no longer: more may come before it is sent.
 const FULL: usize = MAX_BATCH / 2;
@@ -49,7 +48,7 @@ pub struct Recorder {
     recent: HashMap<u64, Remembered, FixedState>,
     older: HashMap<u64, Remembered, FixedState>,
     turned: Timestamp,
-    batch: Vec<(Timestamp, Urgency, Signal)>,
+    batch: Batch,
     due: Option<Timestamp>,
     looked_at: LookedAt,
     /// When somebody came last whose page another isolate must have answered: they told no place, and nobody knew them.
@@ -75,44 +74,6 @@ enum LookedAt {
     ByNobody,
 }
 
-/// How soon something has to be sent, and how much of it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Urgency {
-    /// That somebody is here still.
-    Refresh,
-    /// That somebody comes, moves or goes.
-    News,
-    /// That somebody signs in or out, or wants to be shown otherwise: it is not told for long what is not so.
-    Prompt,
-}
-
-/// What is dropped before what, where more comes than a batch has room for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Worth {
-    /// Whoever is refreshed is online already.
-    Refresh,
-    /// News of a guest or a bot: anybody can make up more of them than there is room for.
-    Guest,
-    /// News of a user.
-    User,
-    /// That a user signs out: what is dropped of others they tell again, and this nobody does.
-    SignOut,
-}
-
-impl Worth {
-    fn of((_, urgency, signal): &(Timestamp, Urgency, Signal)) -> Self {
-        let kind = match signal {
-            Signal::SignOut(_) => return Self::SignOut,
-            Signal::Touch(Touch { key, .. }) | Signal::Leave { key, .. } => key.kind(),
-        };
-        match (urgency, kind) {
-            (Urgency::Refresh, _) => Self::Refresh,
-            (_, Kind::User) => Self::User,
-            (_, Kind::Guest | Kind::Bot) => Self::Guest,
-        }
-    }
-}
-
 impl Recorder {
     /// A recorder that remembers nobody. Within `resolution` a touch that tells nothing new is not sent again; after
     /// `window` a visitor is new.
@@ -123,7 +84,7 @@ impl Recorder {
             recent: HashMap::default(),
             older: HashMap::default(),
             turned: now,
-            batch: Vec::new(),
+            batch: Batch::default(),
             due: None,
             looked_at: LookedAt::Asked,
             strayed: None,
@@ -188,10 +149,8 @@ impl Recorder {
     }
 
     fn add(&mut self, now: Timestamp, signal: Signal, urgency: Urgency) -> Taken {
-        let one = (now, urgency, signal);
-        let kept = self.batch.len() < MAX_BATCH || self.batch.iter().any(|other| Worth::of(other) < Worth::of(&one));
-        self.batch.push(one);
-        self.shed_excess();
+        let (kept, dropped) = self.batch.push(now, urgency, signal);
+        self.shed(&dropped);
         let due = if kept && self.batch.len().is_multiple_of(FULL) {
             // Whoever was to send it may be late because so much comes.
             self.due = Some(now);
@@ -249,35 +208,27 @@ impl Recorder {
             // Until it is known better: those who watch are told of this batch, and then wait for the next one.
             *at = now.plus(PACE);
         }
-        self.batch.drain(..).map(|(at, _, signal)| Report { age: now.since(at), signal }).collect()
+        self.batch.take(now)
     }
 
     /// Takes back a batch that could not be sent, and what was counted, ahead of what has come since, as far as there is
     /// room. It goes with the next batch.
     pub fn put_back(&mut self, now: Timestamp, reports: Reports, counted: Counted) {
         self.counted.add(Counted { failed: counted.failed.saturating_add(1), ..counted });
-        let reports = Vec::from(reports).into_iter();
-        let mut returned: Vec<_> =
-            reports.map(|report| (now.minus(report.age), Urgency::News, report.signal)).collect();
-        returned.append(&mut self.batch);
-        self.batch = returned;
-        self.shed_excess();
+        let dropped = self.batch.put_back(now, reports);
+        self.shed(&dropped);
     }
 
     /// Forgets a user, and what of theirs was still to be sent.
     pub fn erase(&mut self, user: &UserId) {
         let key = MemberKey::User(user.clone());
         self.forget(&key);
-        self.batch.retain(|(_, _, signal)| match signal {
-            Signal::Touch(touch) => touch.key != key,
-            Signal::Leave { key: leaver, .. } => *leaver != key,
-            Signal::SignOut(leaver) => leaver != user,
-        });
+        self.batch.drop_all_of(user);
     }
 
     /// Whether a batch is waiting that holds more than refreshes: whoever reads next should see it sent first.
     pub fn has_news(&self) -> bool {
-        self.batch.iter().any(|(_, urgency, _)| *urgency > Urgency::Refresh)
+        self.batch.has_news()
     }
 
     /// Whether anything at all is waiting to be sent.
@@ -364,31 +315,13 @@ impl Recorder {
         self.older.remove(&key);
     }
 
-    /// Drops what a batch has no room for: what is worth least, and of that what came last. The others stay in order: a
-    /// sign-out after a touch is not one before it.
-    fn shed_excess(&mut self) {
-        for worth in [Worth::Refresh, Worth::Guest, Worth::User, Worth::SignOut] {
-            let excess = self.batch.len().saturating_sub(MAX_BATCH);
-            if excess == 0 {
-                return;
-            }
-            let of_it = |one: &(Timestamp, Urgency, Signal)| Worth::of(one) == worth;
-            let mut spared = self.batch.iter().filter(|one| of_it(one)).count().saturating_sub(excess);
-            let too_much = |one: &mut (Timestamp, Urgency, Signal)| {
-                let goes = of_it(one) && spared == 0;
-                spared -= usize::from(of_it(one) && !goes);
-                goes
-            };
-            let shed: Vec<_> = self.batch.extract_if(.., too_much).collect();
-            shed.iter().for_each(|(_, _, signal)| self.shed(signal));
-        }
-    }
-
     /// What is dropped was not sent, so whoever it was of is sent again at their next request.
-    fn shed(&mut self, signal: &Signal) {
-        self.counted.shed = self.counted.shed.saturating_add(1);
-        if let Signal::Touch(touch) = signal {
-            self.forget(&touch.key);
+    fn shed(&mut self, dropped: &[Signal]) {
+        self.counted.shed = self.counted.shed.saturating_add(dropped.len() as u32);
+        for signal in dropped {
+            if let Signal::Touch(touch) = signal {
+                self.forget(&touch.key);
+            }
         }
     }
 

@@ -127,10 +127,9 @@ impl Register {
             if number.is_multiple_of(SLOTS) {
                 recent.see_to_first(since, shelf)?;
             }
-            recent.noted.retain(|_, here| {
-                here.retain(|(noted, _)| *noted + SLOTS > number);
-                !here.is_empty()
-            });
+            if number.is_multiple_of(SLOTS / 8) {
+                recent.forget_before(number.saturating_sub(SLOTS));
+            }
             for gone in departures {
                 recent.add(number, gone.clone());
             }
@@ -303,6 +302,14 @@ impl Recent {
             here.retain(|(_, known)| known.user != gone.user);
             here.push((number, gone));
         }
+    }
+
+    /// Forgets what was noted before this note: it has been entered.
+    fn forget_before(&mut self, number: u64) {
+        self.noted.retain(|_, here| {
+            here.retain(|(noted, _)| *noted >= number);
+            !here.is_empty()
+        });
     }
 
     /// Whoever comes before the first sheet has one that need not be there.

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 const SITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/django");
-const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/django/.venv/bin/python");
+pub const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/django/.venv/bin/python");
 pub const ONLINE: &str = "/_presence/v1/online.json";
 /// By which the site is known to the Worker.
 const ADMIN: &str = "only-for-tests-of-the-club";

@@ -1,7 +1,10 @@
 //! Killed at any moment, and started again: whatever the object had answered is there.
 
+use crate::django_site::PYTHON;
 use crate::harness::*;
 use serde_json::json;
+use std::path::Path;
+use std::process::Command;
 
 fn site() -> Origin {
     Origin::with_headers(|request| match request.target.strip_prefix("/as/") {
@@ -62,6 +65,40 @@ fn last_seen_outlives_the_window_and_a_kill() {
     let server = server.kill_and_restart();
     let user = server.by("10.0.0.9").with("x-test-now", &at(86_500)).get("/_presence/v1/users/sally.json").json();
     assert_eq!(user["last_seen"], "2026-11-20T19:33:00.000Z");
+}
+
+/// Before there were notes and sheets, a user who went was a row.
+#[test]
+fn what_an_older_release_kept_of_users_is_still_told() {
+    let site = site();
+    let at = |millis: i64| (1_795_203_180_000_i64 + millis).to_string();
+    let server = Setup::hooked().before(&site).start();
+    server.by("10.0.0.1").with("x-test-now", &at(0)).document().get("/as/bob");
+    eventually(true, || server.by("10.0.0.9").with("x-test-now", &at(1)).get("/_presence/v1/count").text() == "1");
+    let table = "CREATE TABLE last_seen (user TEXT PRIMARY KEY, at INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID";
+    let row = include_str!("../golden/departure-v2.hex").trim();
+    let write = format!(
+        "import sqlite3, sys\n\
+         for file in sys.argv[1:]:\n\
+         \x20   db = sqlite3.connect(file)\n\
+         \x20   if db.execute(\"SELECT 1 FROM sqlite_master WHERE name = 'ring'\").fetchone():\n\
+         \x20       db.execute('{table}')\n\
+         \x20       db.execute('INSERT INTO last_seen VALUES (?, ?, ?)', ('sally', 1795203180123, bytes.fromhex('{row}')))\n\
+         \x20   db.commit()\n\
+         \x20   db.close()\n"
+    );
+    let server = server.kill_and_restart_after(|storage: &Path| {
+        let files = files(storage).into_iter();
+        let databases = files.filter(|file| file.extension().is_some_and(|kind| kind == "sqlite"));
+        assert!(Command::new(PYTHON).arg("-c").arg(&write).args(databases).status().unwrap().success());
+    });
+    let user = server.by("10.0.0.9").with("x-test-now", &at(600_000)).get("/_presence/v1/users/sally.json").json();
+    assert_eq!((&user["last_seen"], &user["name"]), (&json!("2026-11-20T19:33:00.123Z"), &json!("Sally 🏄")));
+    let server = server.kill_and_restart();
+    for (user, last_seen) in [("sally", "2026-11-20T19:33:00.123Z"), ("bob", "2026-11-20T19:33:00.000Z")] {
+        let path = format!("/_presence/v1/users/{user}.json");
+        assert_eq!(server.by("10.0.0.9").with("x-test-now", &at(600_001)).get(&path).json()["last_seen"], last_seen);
+    }
 }
 
 #[test]

@@ -241,6 +241,13 @@ impl Server {
         *self = Self::start(self.setup.clone(), home);
     }
 
+    /// The same, with something done to its storage in between.
+    pub fn kill_and_restart_after(mut self, work: impl FnOnce(&Path)) -> Self {
+        self.stop();
+        work(&self.storage());
+        self.kill_and_restart()
+    }
+
     /// The same with another set-up.
     pub fn kill_and_restart_as(mut self, setup: Setup) -> Self {
         self.setup = setup;

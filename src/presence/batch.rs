@@ -1,0 +1,120 @@
+//! The batch that an isolate is gathering, and what is dropped of it where more comes than it has room for.
+
+use super::id::UserId;
+use super::member::{Kind, MemberKey, Signal, Touch};
+use super::reports::{Report, Reports};
+use super::time::Timestamp;
+
+/// The most signals in a batch.
+pub const MAX_BATCH: usize = 1000;
+
+/// A signal, when it was taken, and how soon it has to be sent.
+type Waiting = (Timestamp, Urgency, Signal);
+
+/// Signals in the order in which they came.
+#[derive(Default)]
+pub struct Batch(Vec<Waiting>);
+
+/// How soon something has to be sent, and how much of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// That somebody is here still.
+    Refresh,
+    /// That somebody comes, moves or goes.
+    News,
+    /// That somebody signs in or out, or wants to be shown otherwise: it is not told for long what is not so.
+    Prompt,
+}
+
+/// What is dropped before what, where more comes than a batch has room for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// Whoever is refreshed is online already.
+    Refresh,
+    /// News of a guest or a bot: anybody can make up more of them than there is room for.
+    Guest,
+    /// News of a user.
+    User,
+    /// That a user signs out: what is dropped of others they tell again, and this nobody does.
+    SignOut,
+}
+
+impl Worth {
+    fn of((_, urgency, signal): &Waiting) -> Self {
+        let kind = match signal {
+            Signal::SignOut(_) => return Self::SignOut,
+            Signal::Touch(Touch { key, .. }) | Signal::Leave { key, .. } => key.kind(),
+        };
+        match (urgency, kind) {
+            (Urgency::Refresh, _) => Self::Refresh,
+            (_, Kind::User) => Self::User,
+            (_, Kind::Guest | Kind::Bot) => Self::Guest,
+        }
+    }
+}
+
+impl Batch {
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether there is more than refreshes.
+    pub fn has_news(&self) -> bool {
+        self.0.iter().any(|(_, urgency, _)| *urgency > Urgency::Refresh)
+    }
+
+    /// Adds a signal: whether there is room for it, and what is dropped.
+    pub fn push(&mut self, now: Timestamp, urgency: Urgency, signal: Signal) -> (bool, Vec<Signal>) {
+        let one = (now, urgency, signal);
+        let kept = self.len() < MAX_BATCH || self.0.iter().any(|other| Worth::of(other) < Worth::of(&one));
+        self.0.push(one);
+        (kept, self.drop_excess())
+    }
+
+    /// All of them, each with its age.
+    pub fn take(&mut self, now: Timestamp) -> Reports {
+        self.0.drain(..).map(|(at, _, signal)| Report { age: now.since(at), signal }).collect()
+    }
+
+    /// Takes back what was taken, ahead of what has come since. What is dropped is given back.
+    pub fn put_back(&mut self, now: Timestamp, reports: Reports) -> Vec<Signal> {
+        let reports = Vec::from(reports).into_iter();
+        let mut returned: Vec<_> =
+            reports.map(|report| (now.minus(report.age), Urgency::News, report.signal)).collect();
+        returned.append(&mut self.0);
+        self.0 = returned;
+        self.drop_excess()
+    }
+
+    /// Drops what is said of a user.
+    pub fn drop_all_of(&mut self, user: &UserId) {
+        self.0.retain(|(_, _, signal)| signal.key() != MemberKey::User(user));
+    }
+
+    /// Drops what there is no room for: what is worth least, and of that what came last. The others stay in order: a
+    /// sign-out after a touch is not one before it.
+    fn drop_excess(&mut self) -> Vec<Signal> {
+        let mut dropped = Vec::new();
+        for worth in [Worth::Refresh, Worth::Guest, Worth::User, Worth::SignOut] {
+            let excess = self.len().saturating_sub(MAX_BATCH);
+            if excess == 0 {
+                break;
+            }
+            let of_it = |one: &Waiting| Worth::of(one) == worth;
+            let mut spared = self.0.iter().filter(|one| of_it(one)).count().saturating_sub(excess);
+            let too_much = |one: &mut Waiting| {
+                let goes = of_it(one) && spared == 0;
+                spared -= usize::from(of_it(one) && !goes);
+                goes
+            };
+            dropped.extend(self.0.extract_if(.., too_much).map(|(_, _, signal)| signal));
+        }
+        dropped
+    }
+}
