@@ -20,7 +20,9 @@ pub struct Batch(Vec<Waiting>);
 pub enum Urgency {
     /// That somebody is here still.
     Refresh,
-    /// That somebody comes, moves or goes.
+    /// That a page was closed: nobody has gone yet, as the next one may be about to open.
+    Leave,
+    /// That somebody comes or moves.
     News,
     /// That somebody signs in or out, or wants to be shown otherwise: it is not told for long what is not so.
     Prompt,

@@ -139,7 +139,7 @@ impl Recorder {
             }
             Signal::Leave { key, .. } => {
                 self.forget(key);
-                Some(Urgency::News)
+                Some(Urgency::Leave)
             }
             Signal::SignOut(user) => {
                 self.forget(&MemberKey::User(user.clone()));
@@ -187,8 +187,10 @@ impl Recorder {
     fn hold(&self, now: Timestamp, urgency: Urgency) -> Millis {
         match (self.looked_at, urgency) {
             (_, Urgency::Refresh) => self.lazy_hold(now),
+            // It takes less time to go from page to page, and what that tells is then stored together.
+            (LookedAt::Watched(_), Urgency::Leave) => PACE,
             (LookedAt::Watched(at), _) => at.since(now).min(PACE),
-            (LookedAt::ByNobody, Urgency::News) => self.quiet_hold(now),
+            (LookedAt::ByNobody, Urgency::Leave | Urgency::News) => self.quiet_hold(now),
             (LookedAt::Asked | LookedAt::ByNobody, _) => HOLD,
         }
     }
@@ -407,6 +409,17 @@ mod tests {
         recorder.drain(at(9270));
         recorder.heed(at(9270), at(9280), Attention::Asked);
         assert_eq!(recorder.take(at(9300), on(7, "/a")), Some(HOLD));
+    }
+
+    #[test]
+    fn a_page_that_is_closed_waits_for_the_next_one() {
+        let mut recorder = recorder();
+        recorder.heed(at(0), at(0), Attention::Watched(Millis(0)));
+        let leave = Signal::Leave { key: touch(1).key, tab: Some(TabId(1)) };
+        assert_eq!(recorder.take(at(1000), leave), Some(PACE));
+        assert!(recorder.has_news(), "whoever reads sees it");
+        assert_eq!(recorder.take(at(1100), on(1, "/b")), Some(Millis(0)));
+        assert_eq!(recorder.drain(at(1100)).list.len(), 2);
     }
 
     #[test]

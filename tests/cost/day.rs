@@ -4,10 +4,11 @@ use super::shelf::Rows;
 use super::visitors::{self, DAY, PAGES, View, user_id};
 use fastrand::Rng;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use whos_online::presence::attention::Attention;
 use whos_online::presence::gathering::Gathering;
-use whos_online::presence::member::{Departure, Profile, Signal};
+use whos_online::presence::id::TabId;
+use whos_online::presence::member::{Departure, MemberKey, Profile, Signal};
 use whos_online::presence::recorder::Recorder;
 use whos_online::presence::register::Register;
 use whos_online::presence::reports::Report;
@@ -22,6 +23,8 @@ const WINDOW: Seconds = Seconds(330);
 /// How many requests a second of one site an isolate takes before there is another beside it: the platform does not say,
 /// so this is a guess.
 const PER_ISOLATE: f64 = 100.0;
+/// How long after a page was asked for it is there, and connects.
+const OPENED: Millis = Millis(300);
 /// How long a call keeps the object active: its answer waits until what was written is safe.
 const CALL: Millis = Millis(15);
 /// The Worker's time for a page, in milliseconds: to pass it through, and to record it. From `npm run bench -- http`.
@@ -108,6 +111,10 @@ enum Event {
     Wake,
     /// A visitor sees a page, and has so many more before them.
     View { visitor: u64, colo: usize, more: u32 },
+    /// What a visitor has asked for takes the place of the page before, and connects.
+    Open { visitor: u64, page: u32, first: bool },
+    /// A visitor closes their last page.
+    Close { visitor: u64 },
 }
 
 struct Isolate {
@@ -129,6 +136,8 @@ struct Day<'a> {
     gathering: Gathering,
     register: Register,
     shelf: Rows,
+    /// Which page each visitor has open, where these are connected.
+    connected: HashMap<u64, (MemberKey, TabId)>,
     used: Used,
     random: Rng,
     follow: &'a mut dyn FnMut(&Step),
@@ -169,6 +178,7 @@ pub fn simulate(traffic: &Traffic<'_>, follow: &mut dyn FnMut(&Step)) -> Used {
         gathering: Gathering::default(),
         register: Register::default(),
         shelf: traffic.earlier.clone(),
+        connected: HashMap::new(),
         used: Used::default(),
         random: Rng::with_seed(7),
         follow,
@@ -205,6 +215,8 @@ impl Day<'_> {
                 Event::Store => self.tell_and_store(at),
                 Event::Wake => self.wake(at),
                 Event::View { visitor, colo, more } => self.view(at, visitor, colo, more, false),
+                Event::Open { visitor, page, first } => self.open(at, View { visitor, page, first }),
+                Event::Close { visitor } => self.close(at, visitor),
             }
         }
     }
@@ -238,25 +250,47 @@ impl Day<'_> {
             self.timers += 1;
             self.plan(at.plus(hold), Event::Send { isolate });
         }
-        if self.traffic.looking == Looking::EveryPage {
-            self.watch(at, signals);
+        let everybody_watches = self.traffic.looking == Looking::EveryPage;
+        if everybody_watches {
+            self.plan(at.plus(OPENED), Event::Open { visitor, page: view.page, first });
         }
-        if more > 0 {
-            let dwell = visitors::dwell(&mut self.random);
-            self.plan(at.plus(dwell), Event::View { visitor, colo, more: more - 1 });
+        if more > 0 || everybody_watches {
+            let until = at.plus(visitors::dwell(&mut self.random));
+            let next = if more > 0 { Event::View { visitor, colo, more: more - 1 } } else { Event::Close { visitor } };
+            self.plan(until, next);
         }
         self.tell(at, What::Viewed(view));
     }
 
-    /// A page connects, says where it is, and in the end that it is closed.
-    fn watch(&mut self, at: Timestamp, signals: Vec<Signal>) {
+    /// A page that was asked for takes the place of the one before. It connects, and says where it is.
+    fn open(&mut self, at: Timestamp, view: View) {
+        self.close(at, view.visitor);
         self.used.worker_requests += 1.0;
         self.used.object_requests += 1.0;
-        self.used.messages += 2.0;
+        self.used.messages += 1.0;
+        let tab = TabId(self.numbered as u32);
+        let mut signals = visitors::signals(&view, at, WINDOW);
+        for signal in &mut signals {
+            if let Signal::Touch(touch) = signal {
+                touch.tab = Some(tab);
+                self.connected.insert(view.visitor, (touch.key.clone(), tab));
+            }
+        }
         self.stay_active(at, CALL);
         let reports = signals.into_iter().map(|signal| Report { age: Millis(0), signal });
         self.site.hear(at, reports.collect::<Vec<_>>());
         self.store(at);
+    }
+
+    /// A page that is connected is closed.
+    fn close(&mut self, at: Timestamp, visitor: u64) {
+        if let Some((key, tab)) = self.connected.remove(&visitor) {
+            self.used.messages += 1.0;
+            self.stay_active(at, PACE);
+            self.site.hear(at, vec![Report { age: Millis(0), signal: Signal::Leave { key, tab: Some(tab) } }]);
+            // Unless the next page comes first.
+            self.plan(at.plus(PACE), Event::Store);
+        }
     }
 
     fn send(&mut self, at: Timestamp, isolate: usize) {
