@@ -19,7 +19,15 @@ export function build(environment, { hooks = false } = {}) {
     const env = { ...environment, PATH: `${environment.TOOLCHAIN_SHIMS}:${environment.PATH}` };
     run(environment.WORKER_BUILD, ["--release", "--panic-unwind", "--out-dir", folder, ...features], { env });
     strip(environment, wasm);
+    enter(environment, join(root, folder, "index.js"));
   });
+}
+
+// Our own entry in place of the one that worker-build makes, in one file with it.
+function enter(environment, script) {
+  const external = ["./index_bg.wasm", "cloudflare:workers"].map((name) => `--external:${name}`);
+  const options = ["--bundle", "--format=esm", "--minify", "--log-level=warning", `--alias:built=${script}`];
+  run(environment.ESBUILD_BIN, ["src/entry.js", ...options, ...external, "--allow-overwrite", `--outfile=${script}`]);
 }
 
 // Function names cost 30 KB gzip, and every isolate would load them; worker-build keeps them whatever it is told. Once they

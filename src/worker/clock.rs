@@ -1,7 +1,7 @@
 //! The one place where the time is asked for.
 
 use crate::presence::time::Timestamp;
-use worker::Date;
+use js_sys::Date;
 
 /// The time.
 pub fn now() -> Timestamp {
@@ -9,5 +9,5 @@ pub fn now() -> Timestamp {
     if let Some(now) = super::hooks::time() {
         return now;
     }
-    Timestamp::from_millis(i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX))
+    Timestamp::from_millis(Date::now() as i64)
 }

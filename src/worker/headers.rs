@@ -19,6 +19,8 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn get(this: &Native, name: &JsString) -> Result<Option<JsString>, JsValue>;
     #[wasm_bindgen(method, catch)]
+    fn set(this: &Native, name: &JsString, value: &str) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch)]
     fn delete(this: &Native, name: &JsString) -> Result<(), JsValue>;
 }
 
@@ -34,6 +36,21 @@ impl PlatformHeaders {
     /// These.
     pub fn of(headers: web_sys::Headers) -> Self {
         Self(headers.unchecked_into())
+    }
+
+    /// A copy, which may be changed.
+    pub fn copy(&self) -> Result<Self, JsValue> {
+        web_sys::Headers::new_with_headers(self.native()).map(Self::of)
+    }
+
+    /// As the platform takes them.
+    pub fn native(&self) -> &web_sys::Headers {
+        self.0.unchecked_ref()
+    }
+
+    /// Puts one in, in place of any other of that name.
+    pub fn set(&self, name: &'static str, value: &str) -> Result<(), JsValue> {
+        named(name, |name| self.0.set(name, value))
     }
 
     /// Takes one out.

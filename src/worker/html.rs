@@ -5,7 +5,7 @@ use crate::identity::access::Standing;
 use futures_util::future::{FutureExt, LocalBoxFuture, Shared, ready};
 use futures_util::{StreamExt, stream};
 use js_sys::futures::{JsFuture, future_to_promise};
-use js_sys::{Object, Promise, Reflect, RegExp, Uint8Array};
+use js_sys::{ArrayBuffer, Object, Promise, Reflect, RegExp, Uint8Array};
 use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -77,12 +77,12 @@ thread_local! {
 pub type Viewer = Shared<LocalBoxFuture<'static, Rc<Standing>>>;
 
 /// The body of a short page.
-pub async fn body(response: &web_sys::Response) -> Result<Uint8Array, JsValue> {
-    Ok(Uint8Array::new(&JsFuture::from(response.array_buffer()?).await?))
+pub async fn body(response: &web_sys::Response) -> Result<ArrayBuffer, JsValue> {
+    Ok(JsFuture::from(response.array_buffer()?).await?.unchecked_into())
 }
 
 /// Whether a page holds anything that looks like a block.
-pub fn has_blocks(body: &Uint8Array) -> bool {
+pub fn has_blocks(body: &ArrayBuffer) -> bool {
     let text = DECODER.with(|decoder| decoder.as_ref()?.decode(body).ok());
     // Where it cannot be read there may be one.
     text.is_none_or(|text| found(&text))

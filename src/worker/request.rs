@@ -24,7 +24,8 @@ pub struct Asked {
     pub path: String,
     /// The query, without its question mark.
     pub query: String,
-    headers: PlatformHeaders,
+    /// The headers, as they came.
+    pub headers: PlatformHeaders,
     /// A token that the query tells where it may.
     token: Option<String>,
 }

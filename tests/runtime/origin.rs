@@ -118,11 +118,36 @@ fn method_body_and_headers_reach_the_origin() {
         let answer = client.send(method, "/form?a=1", Some(body.as_bytes()));
         assert_eq!(answer.text(), format!("{method} /form?a=1 {body}"));
     }
+    for (length, body) in [(0, ""), (3, "abc")] {
+        let request =
+            format!("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+        let answer = String::from_utf8(server.raw(request.as_bytes())).unwrap();
+        assert!(answer.ends_with(&format!("\r\n\r\nGET /a {body}")), "{answer}");
+    }
     let seen = site.seen();
     let request = &seen[0];
     assert_eq!((request.header("x-own"), request.header("cookie")), (Some("kept"), Some("sessionid=abc")));
     assert_eq!(request.header("x-forwarded-host"), Some(format!("127.0.0.1:{}", server.port).as_str()));
     assert_eq!(request.header("x-forwarded-proto"), Some("http"));
+}
+
+#[test]
+fn no_address_leads_out_of_the_origins_path() {
+    let site = site();
+    let reached = |server: &Server, path: &str| {
+        let (status, _, body) = raw(server.port, path);
+        (status.contains(" 200 ")).then(|| String::from_utf8(body).unwrap())
+    };
+    let below = Setup::new().var("ORIGIN", &format!("http://127.0.0.1:{}/club", site.port)).start();
+    for (path, target) in [("/page?a=1", "/club/page?a=1"), ("/a/../b", "/club/b"), ("//a", "/club//a")] {
+        assert_eq!(reached(&below, path), Some(format!("GET {target} ")), "{path}");
+    }
+    for path in ["/../secret", "/%2e%2e/secret", "/a/../../clubs", "/..", "/..\\secret"] {
+        assert_eq!(reached(&below, path), None, "{path}");
+    }
+    let all = Setup::new().before(&site).start();
+    assert_eq!(reached(&all, "/../page"), Some("GET /page ".into()));
+    assert!(site.seen().iter().all(|request| !request.target.contains("secret") && request.target != "/clubs"));
 }
 
 #[test]

@@ -3,7 +3,6 @@
 
 import Worker from "./index.js";
 export * from "./index.js";
-export default Worker;
 
 const { setTimeout: later, clearTimeout: never } = globalThis;
 const waiting = new Map();
@@ -28,9 +27,10 @@ globalThis.clearTimeout = (id) => {
   waiting.delete(id);
 };
 
-const answer = Worker.prototype.fetch;
-Worker.prototype.fetch = function (request) {
-  now = Number(request.headers.get("x-test-now") ?? now);
-  // How many there are.
-  return request.url.endsWith("/test/timers") ? new Response(waiting.size) : answer.call(this, request);
+export default {
+  fetch(request, env, ctx) {
+    now = Number(request.headers.get("x-test-now") ?? now);
+    // How many there are.
+    return request.url.endsWith("/test/timers") ? new Response(waiting.size) : Worker.fetch(request, env, ctx);
+  },
 };
