@@ -233,6 +233,11 @@ impl Recorder {
         self.batch.has_news()
     }
 
+    /// Whether such a batch is due by now.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.has_news() && self.due.is_some_and(|due| due <= now)
+    }
+
     /// Whether anything at all is waiting to be sent.
     pub fn is_waiting(&self) -> bool {
         !self.batch.is_empty()

@@ -26,6 +26,7 @@ use crate::presence::shards::Shards;
 use crate::presence::site::{Outcome, Site, Tally};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::presence::totals::Counted;
+use crate::presence::watchers::PACE;
 use crate::protocol::call::{Call, Entry, read_text, write};
 use crate::protocol::metrics::Figures;
 use crate::protocol::part;
@@ -280,7 +281,7 @@ impl Presence {
         self.with_held(|presence, held| {
             presence.advance(&mut held.site);
             // What a guest's pages have said goes over to the user that they are now, or they would be a guest again by it.
-            presence.hear_taken(&mut held.site);
+            presence.hear_taken(&mut held.site, Recorder::has_news);
             for members in packed {
                 held.site.adopt(&members).map_err(|error| Error::RustError(error.to_string()))?;
             }
@@ -320,7 +321,13 @@ impl Presence {
 
     /// Takes what somebody who watches says, and stores it now or when it is time.
     fn hear(&self, signals: Vec<Signal>) {
-        match self.take(signals) {
+        let next = self.room.borrow().next(clock::now());
+        self.hear_in(next, signals);
+    }
+
+    /// The same, where others are told in that time.
+    fn hear_in(&self, next: Option<Millis>, signals: Vec<Signal>) {
+        match self.take(next, signals) {
             Some(Millis(0)) => self.work(),
             Some(hold) => self.work_in(hold),
             None => {}
@@ -330,9 +337,8 @@ impl Presence {
     /// Takes what those who watch say, and says in what time it has to be stored. As in an isolate, what tells nothing
     /// new is left out, and what comes at about the same time is stored as one row. A refresh alone is not stored at
     /// all: whoever is connected stays by their lease.
-    fn take(&self, signals: Vec<Signal>) -> Option<Millis> {
+    fn take(&self, next: Option<Millis>, signals: Vec<Signal>) -> Option<Millis> {
         let now = clock::now();
-        let next = self.room.borrow().next(now);
         let mut recorder = self.recorder.borrow_mut();
         let recorder = recorder.as_mut()?;
         recorder.heed(now, now, next.map_or(Attention::Asked, Attention::Watched));
@@ -353,19 +359,24 @@ impl Presence {
         });
     }
 
-    /// Does what is due: whatever is done with the site begins with what was said, and ends with what there is to tell.
+    /// Does what is due: whatever was said is heard and stored, and what there is to tell is told.
     pub fn work(&self) {
-        if let Err(error) = self.with_site(|_, _| Ok(())) {
+        let heard = self.with_held(|presence, held| {
+            presence.advance(&mut held.site);
+            presence.hear_taken(&mut held.site, Recorder::has_news);
+            Ok(())
+        });
+        if let Err(error) = heard.and_then(|()| self.with_site(|_, _| Ok(()))) {
             console_error!("what was due was not done: {error}");
         }
     }
 
-    /// Has the site hear what was taken, if there is any news in it.
+    /// Has the site hear what was taken, if there is any news in it and that is wanted now.
     #[inline(never)]
-    fn hear_taken(&self, site: &mut Site) {
+    fn hear_taken(&self, site: &mut Site, wanted: impl Fn(&Recorder) -> bool) {
         let now = clock::now();
         let mut recorder = self.recorder.borrow_mut();
-        let Some(recorder) = recorder.as_mut().filter(|recorder| recorder.has_news()) else { return };
+        let Some(recorder) = recorder.as_mut().filter(|recorder| wanted(recorder)) else { return };
         let reports = recorder.drain(now);
         // Nobody had to be asked to take them.
         site.totals.add(Counted { answered_in: None, ..recorder.counted() }, reports.list.len());
@@ -376,10 +387,17 @@ impl Presence {
         if let Some(refusal) = self.room.borrow().refuse(&entry) {
             return Ok(Response::from_bytes(write(&refusal))?.with_status(REFUSED));
         }
-        let reports = entry.signals.iter().map(|signal| Report { age: Millis(0), signal: signal.clone() });
-        // Whoever is here already hears of it before, as what the newcomer is told is newer than that.
-        self.hear_batch(reports.collect(), Vec::new(), |_, _| {})?;
-        self.with_site(|_, _| Ok(()))?;
+        let is_here =
+            |site: &Site| entry.signals.iter().all(|signal| signed_in(signal).is_none() && site.knows(signal.key()));
+        if self.with_site(|_, site| Ok(is_here(site)))? {
+            // That they have one more page open is stored with where it is, which it says next.
+            self.hear_in(Some(PACE), entry.signals.clone());
+        } else {
+            let reports = entry.signals.iter().map(|signal| Report { age: Millis(0), signal: signal.clone() });
+            // Whoever is here already hears of it before, as what the newcomer is told is newer than that.
+            self.hear_batch(reports.collect(), Vec::new(), |_, _| {})?;
+            self.with_site(|_, _| Ok(()))?;
+        }
         let client = self.with_site(|presence, site| {
             site.watch();
             presence.room.borrow_mut().enter(entry, &Tally::of(site), clock::now())
@@ -408,7 +426,7 @@ impl Presence {
         // What the last row cost is told by the next one.
         site.totals.rows += self.store.take_written();
         self.advance(site);
-        self.hear_taken(site);
+        self.hear_taken(site, |recorder| recorder.is_due(clock::now()));
         self.keep(site.outcome())?;
         let now = clock::now();
         self.room.borrow_mut().dismiss_expired(now);
@@ -468,7 +486,7 @@ impl Presence {
         match due {
             Some(Millis(0)) => {
                 let left = self.room.borrow_mut().tell(now, &Tally::of(site));
-                self.take(left).into_iter().for_each(|hold| self.work_in(hold));
+                self.take(Some(PACE), left).into_iter().for_each(|hold| self.work_in(hold));
             }
             Some(wait) => self.work_in(wait),
             None => {}

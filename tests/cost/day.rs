@@ -8,7 +8,7 @@ use std::collections::{BinaryHeap, HashMap};
 use whos_online::presence::attention::Attention;
 use whos_online::presence::gathering::Gathering;
 use whos_online::presence::id::TabId;
-use whos_online::presence::member::{Departure, MemberKey, Profile, Signal};
+use whos_online::presence::member::{Departure, MemberKey, Profile, Signal, State, Touch};
 use whos_online::presence::recorder::Recorder;
 use whos_online::presence::register::Register;
 use whos_online::presence::reports::Report;
@@ -113,6 +113,8 @@ enum Event {
     View { visitor: u64, colo: usize, more: u32 },
     /// What a visitor has asked for takes the place of the page before, and connects.
     Open { visitor: u64, page: u32, first: bool },
+    /// A page that has connected says where it is.
+    Say { visitor: u64, page: u32 },
     /// A visitor closes their last page.
     Close { visitor: u64 },
 }
@@ -216,6 +218,7 @@ impl Day<'_> {
                 Event::Wake => self.wake(at),
                 Event::View { visitor, colo, more } => self.view(at, visitor, colo, more, false),
                 Event::Open { visitor, page, first } => self.open(at, View { visitor, page, first }),
+                Event::Say { visitor, page } => self.say(at, visitor, page),
                 Event::Close { visitor } => self.close(at, visitor),
             }
         }
@@ -262,24 +265,36 @@ impl Day<'_> {
         self.tell(at, What::Viewed(view));
     }
 
-    /// A page that was asked for takes the place of the one before. It connects, and says where it is.
+    /// A page that was asked for takes the place of the one before, and connects.
     fn open(&mut self, at: Timestamp, view: View) {
         self.close(at, view.visitor);
         self.used.worker_requests += 1.0;
         self.used.object_requests += 1.0;
-        self.used.messages += 1.0;
         let tab = TabId(self.numbered as u32);
         let mut signals = visitors::signals(&view, at, WINDOW);
         for signal in &mut signals {
             if let Signal::Touch(touch) = signal {
-                touch.tab = Some(tab);
+                (touch.place, touch.tab) = (None, Some(tab));
                 self.connected.insert(view.visitor, (touch.key.clone(), tab));
             }
         }
         self.stay_active(at, CALL);
         let reports = signals.into_iter().map(|signal| Report { age: Millis(0), signal });
         self.site.hear(at, reports.collect::<Vec<_>>());
-        self.store(at);
+        // It is stored with what the page says next.
+        self.plan(at.plus(CALL), Event::Say { visitor: view.visitor, page: view.page });
+    }
+
+    /// A page says where it is, which is stored when others are told.
+    fn say(&mut self, at: Timestamp, visitor: u64, page: u32) {
+        let Some((key, tab)) = self.connected.get(&visitor).cloned() else { return };
+        let (place, tab) = (Some(visitors::place(page)), Some(tab));
+        let touch = Touch { key, was: None, profile: None, said: None, place, tab, state: State::Online };
+        let until_told = self.told.plus(PACE).max(at).since(at);
+        self.used.messages += 1.0;
+        self.stay_active(at, until_told);
+        self.site.hear(at, vec![Report { age: Millis(0), signal: Signal::Touch(touch) }]);
+        self.plan(at.plus(until_told), Event::Store);
     }
 
     /// A page that is connected is closed.

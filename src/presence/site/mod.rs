@@ -281,6 +281,11 @@ impl Site {
         (views, next)
     }
 
+    /// Whether somebody is online.
+    pub fn knows(&self, key: KeyRef<'_>) -> bool {
+        self.roster(key.kind()).find(key).is_some()
+    }
+
     /// A user who is online and to be seen, or who is just online.
     pub fn user(&self, id: &UserId, invisible: bool) -> Option<View<'_>> {
         let slot = self.users.find(KeyRef::User(id))?;
