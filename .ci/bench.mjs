@@ -1,5 +1,5 @@
 // `npm run bench`: builds what ships, and measures it. `npm run bench -- core`, `-- http`, `-- ingest`, `-- reading`,
-// `-- live`, `-- idle` or `-- start` measures a part.
+// `-- live`, `-- idle`, `-- start` or `-- shards` measures a part.
 
 import { build } from "./build.mjs";
 import { has, install, pythonFor, run, setUp } from "./setup.mjs";

@@ -70,9 +70,12 @@ function learn(known, { type, version, counts, users = [], joins = [], updates =
   return { version, counts, users: new Map(all.map((user) => [user.id, user])) };
 }
 
+// Whoever tells everything anew over a connection is right: where a site is kept in another way than before, versions start over.
+const isOld = (known, { type, version }) => type !== "state" && version < known?.version;
+
 function hear(key, message) {
   const known = feeds.get(key)?.known;
-  if (!(message.version < known?.version)) show(key, learn(known, message), message);
+  if (!isOld(known, message)) show(key, learn(known, message), message);
 }
 
 // What is known now, and who came and went since.
@@ -399,7 +402,7 @@ class Line {
     const source = names || query.size > 1 ? `v1/online.json?${query}` : "v1/count.json";
     const data = JSON.parse(await request(source, { cache: "no-cache" })); // not what was true a page ago
     const { version = this.known?.version ?? 0, counts = data, users } = data;
-    this.#take({ version, counts, users });
+    this.#take({ type: this.isOpen ? "poll" : "state", version, counts, users });
     touchEvery = Math.max(1, Math.min(60, data.online_timeout / 2 || 60));
   }
 
@@ -415,9 +418,9 @@ class Line {
 
   #take(message) {
     if (this.#over) return;
-    const { counts, version, leaves } = message;
+    const { counts, leaves } = message;
     if (!(counts?.total >= 0)) throw new Error("there are no counts in it");
-    if (version < this.known?.version) return; // asked for meanwhile, and newer
+    if (isOld(this.known, message)) return; // asked for meanwhile, and newer
     this.known = learn(this.known, message);
     show(this.#key, this.known, message);
     if (tabs.size > 1) channel.postMessage({ key: this.#key, message });

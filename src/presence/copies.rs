@@ -1,10 +1,13 @@
 //! Copies of the parts of a site, for those who watch it: each part's object tells what it has stored and come to, and its
 //! copy does the same. So who is told of a version is told what that object would say.
+//!
+//! The copy of a part that is silent goes on by the clock of whoever has it: members go when their window has passed. From
+//! then on it is not what its object has, so it is copied anew when that one speaks again.
 
 use super::bounds::Bounds;
 use super::moments::Moments;
-use super::site::{Rows, Site, Tally};
-use super::time::Timestamp;
+use super::site::{Lease, Rows, Site, Tally};
+use super::time::{Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What has become of a part since a version.
@@ -25,9 +28,18 @@ pub struct Progress {
 /// The copies, as far as there are any yet.
 pub struct Copies {
     bounds: Bounds,
-    parts: Vec<Option<Site>>,
+    parts: Vec<Option<Copy>>,
     /// Of which versions anybody was told.
     pub moments: Moments,
+}
+
+/// The copy of a part. Its own version never goes back, whatever becomes of the part's, or who watches would take what they
+/// are told then for old.
+struct Copy {
+    site: Site,
+    /// The version of the part that it has come to; none since it has gone on by itself.
+    of: Option<u64>,
+    silent: bool,
 }
 
 impl Copies {
@@ -37,15 +49,19 @@ impl Copies {
         Self { bounds: bounds.into(), parts, moments: Moments::default() }
     }
 
-    /// The version of a part that its copy has come to.
+    /// The version of a part that its copy has come to, where it can go on from there.
     pub fn version(&self, number: u32) -> Option<u64> {
-        self.parts.get(number as usize)?.as_ref().map(Site::version)
+        self.parts.get(number as usize)?.as_ref()?.of
     }
 
     /// Has a part copied from the rows that its object has.
     pub fn copy(&mut self, number: u32, rows: &impl Rows, at: Timestamp, version: u64) {
         if let Some(part) = self.parts.get_mut(number as usize) {
-            *part = Some(Site::copy(self.bounds, rows, at, version));
+            let own = part.as_ref().map_or(version, |known| match known.site.version() {
+                own if known.of == Some(version) => own,
+                own => version.max(own + 1),
+            });
+            *part = Some(Copy { site: Site::copy(self.bounds, rows, at, own), of: Some(version), silent: false });
         }
     }
 
@@ -53,26 +69,61 @@ impl Copies {
     /// part is to be copied anew.
     pub fn follow(&mut self, progress: &Progress) -> bool {
         let part = self.parts.get_mut(progress.number as usize);
-        let followed = |part: &mut Option<Site>| {
-            let copy = part.as_mut()?;
-            if copy.version() >= progress.to {
-                // It was on its way when the part was asked.
-                return Some(());
+        part.and_then(Option::as_mut).is_some_and(|copy| copy.follow(progress))
+    }
+
+    /// Notes that a part does not answer.
+    pub fn note_silent(&mut self, number: u32) {
+        if let Some(Some(copy)) = self.parts.get_mut(number as usize) {
+            copy.silent = true;
+        }
+    }
+
+    /// Has the copies of silent parts go on to `now`, past which these pages are known to be open: see [`Site::go_on`].
+    pub fn go_on(&mut self, now: Timestamp, open: impl Fn() -> Vec<Lease>) {
+        for copy in self.silent_mut() {
+            let put_back = now.plus(Seconds(1)) <= copy.site.now();
+            if put_back || copy.site.deadline().is_some_and(|at| at <= now) {
+                copy.site.go_on_alone(now, &open);
+                copy.of = None;
             }
-            let copy = Some(copy).filter(|copy| progress.from == Some(copy.version()))?;
-            copy.follow(progress.at, progress.to, &progress.rows).ok()
-        };
-        part.and_then(followed).is_some()
+        }
+    }
+
+    /// When somebody of a silent part goes.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.parts.iter().flatten().filter(|copy| copy.silent).filter_map(|copy| copy.site.deadline()).min()
+    }
+
+    fn silent_mut(&mut self) -> impl Iterator<Item = &mut Copy> {
+        self.parts.iter_mut().flatten().filter(|copy| copy.silent)
     }
 
     /// The site as those see it who watch.
     pub fn tally(&self) -> Tally<'_> {
-        Tally::of_parts(self.parts.iter().flatten().collect(), &self.moments)
+        Tally::of_parts(self.parts.iter().flatten().map(|copy| &copy.site).collect(), &self.moments)
     }
 
     /// Notes that somebody is told how things are now.
     pub fn note_told(&mut self) {
         let versions = self.tally().versions().collect();
         self.moments.note(versions);
+    }
+}
+
+impl Copy {
+    fn follow(&mut self, progress: &Progress) -> bool {
+        let Some(of) = self.of else { return false };
+        if of >= progress.to {
+            // It was on its way when the part was asked.
+            return true;
+        }
+        if progress.from != Some(of) {
+            return false;
+        }
+        let own = progress.to.max(self.site.version() + 1);
+        let followed = self.site.follow(progress.at, own, &progress.rows).is_ok();
+        (self.of, self.silent) = (followed.then_some(progress.to), self.silent && !followed);
+        followed
     }
 }

@@ -46,8 +46,9 @@ pub struct Relays {
     /// The version that was told last, and when that was.
     told: Cell<Option<u64>>,
     told_at: Cell<Option<Timestamp>>,
-    /// What was stored since.
+    /// What was stored since, and how many bytes that is.
     untold: RefCell<Vec<Vec<u8>>>,
+    untold_bytes: Cell<usize>,
     /// Who is known by that key no more.
     ended: RefCell<Vec<MemberKey>>,
     telling: Cell<bool>,
@@ -70,12 +71,17 @@ impl Relays {
         if !self.followed.get() || self.told.get().is_none() {
             return;
         }
-        let mut untold = self.untold.borrow_mut();
-        untold.push(row.to_vec());
-        if untold.iter().map(Vec::len).sum::<usize>() > MAX_UNTOLD {
-            untold.clear();
+        self.untold.borrow_mut().push(row.to_vec());
+        self.untold_bytes.set(self.untold_bytes.get() + row.len());
+        if self.untold_bytes.get() > MAX_UNTOLD {
+            self.take_untold();
             self.told.set(None);
         }
+    }
+
+    fn take_untold(&self) -> Vec<Vec<u8>> {
+        self.untold_bytes.set(0);
+        self.untold.take()
     }
 
     /// Keeps who is known by that key no more, to be told.
@@ -147,7 +153,7 @@ impl Presence {
             if relay == 0 {
                 // From here on it is told what comes.
                 presence.relays.told.set(Some(version));
-                presence.relays.untold.borrow_mut().clear();
+                presence.relays.take_untold();
             }
             Ok(Followed { version, at, rows: told, anew: since.is_none() })
         })
@@ -179,7 +185,7 @@ impl Presence {
             return self.work_in(wait);
         }
         let (Some(share), Some(this)) = (self.among.share(), self.this.upgrade()) else { return };
-        let (rows, ended) = (relays.untold.take(), relays.ended.take());
+        let (rows, ended) = (relays.take_untold(), relays.ended.take());
         let from = relays.told.replace(Some(version));
         let progress = Progress { number: share.number, from, to: version, at: site.now(), rows };
         relays.told_at.set(Some(now));
@@ -204,7 +210,7 @@ impl Presence {
 
     fn forget_relays(&self) {
         self.relays.remember(false);
-        self.relays.untold.borrow_mut().clear();
+        self.relays.take_untold();
         if let Err(error) = self.forget_kept("followed") {
             console_error!("it is not forgotten that it is followed: {error}");
         }

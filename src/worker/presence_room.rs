@@ -70,6 +70,8 @@ pub struct Room {
     look_at: Option<Timestamp>,
     /// When somebody has to show again who they are.
     expires_at: Option<Timestamp>,
+    /// Whether others watch elsewhere.
+    pub accompanied: bool,
 }
 
 impl Room {
@@ -90,7 +92,17 @@ impl Room {
             expires_at = earliest(expires_at, seat.good_until);
             seats.insert(seat.id, (socket, seat));
         }
-        Self { sockets, watchers, seats, held, allowances: HashMap::new(), last, look_at: None, expires_at }
+        Self {
+            sockets,
+            watchers,
+            seats,
+            held,
+            allowances: HashMap::new(),
+            last,
+            look_at: None,
+            expires_at,
+            accompanied: false,
+        }
     }
 
     /// How many are in it.
@@ -223,12 +235,17 @@ impl Room {
     /// When there is something to see to: somebody has to show again who they are, or may have fallen silent. Where
     /// somebody is alone there is nobody to know.
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.look_at.into_iter().chain(self.expires_at).min().filter(|_| self.seats.len() > 1)
+        self.look_at.into_iter().chain(self.expires_at).min().filter(|_| !self.is_alone())
+    }
+
+    /// Whether there is nobody to know who is still here.
+    fn is_alone(&self) -> bool {
+        self.seats.is_empty() || (self.seats.len() == 1 && !self.accompanied)
     }
 
     /// Parts from those who have fallen silent, if it is time to look: they have left when they were last heard.
     pub fn part_from_silent(&mut self, now: Timestamp) -> Vec<Report> {
-        if self.seats.len() < 2 || self.look_at.is_some_and(|at| !pulse::look_is_due(at, now)) {
+        if self.is_alone() || self.look_at.is_some_and(|at| !pulse::look_is_due(at, now)) {
             return Vec::new();
         }
         let heard: Vec<_> =

@@ -13,6 +13,7 @@ use crate::presence::attention::Attention;
 use crate::presence::id::{SiteName, TabId, UserId};
 use crate::presence::member::{Signal, Touch};
 use crate::presence::recorder::Recorder;
+use crate::presence::reports::Report;
 use crate::presence::time::{Millis, Timestamp};
 use crate::protocol::call::Call;
 use futures_util::future::join_all;
@@ -116,16 +117,17 @@ pub async fn send_news(site: &SiteName, env: &Env, ctx: &Context) {
     let _ = JsFuture::from(sending).await;
 }
 
-/// Takes what those say who are connected to a relay, and gives back what sends it in its time. That somebody is here still
-/// needs not be sent: whoever is connected stays by their lease.
+/// Takes what is said of those who are connected to a relay, and gives back what sends it in its time. That somebody is here
+/// still needs not be sent: whoever is connected stays by their lease.
 pub fn say(
-    signals: Vec<Signal>,
+    reports: Vec<Report>,
     site: &SiteName,
     config: &Config,
     env: &Env,
 ) -> Option<impl Future<Output = ()> + use<>> {
-    let take = |signal| with(site, config, |recorder| recorder.take_news(clock::now(), signal));
-    let hold = signals.into_iter().filter_map(take).min()?;
+    let now = clock::now();
+    let take = |report: Report| with(site, config, |recorder| recorder.take_news(now.minus(report.age), report.signal));
+    let hold = reports.into_iter().filter_map(take).min()?;
     Some(send_in(hold, site.clone(), env.clone()))
 }
 

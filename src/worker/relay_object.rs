@@ -15,14 +15,17 @@ use super::{clock, recording};
 use crate::config::Config;
 use crate::presence::copies::{Copies, Progress};
 use crate::presence::member::{MemberKey, Signal};
+use crate::presence::pulse::open_at;
+use crate::presence::reports::Report;
 use crate::presence::site::Lease;
-use crate::presence::time::{Millis, Timestamp};
+use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::protocol::call::{Call, Entry, Share, read_text, write};
 use crate::protocol::relay::{Follow, Followed, RelayCall};
-use futures_util::future::{FutureExt, LocalBoxFuture, Shared, join, join_all};
+use futures_util::future::{FutureExt, LocalBoxFuture, Shared, join, join_all, select};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use worker::{
@@ -39,8 +42,12 @@ pub const RELAYS: u32 = 32;
 /// The status of the answer to who is to ask the next relay.
 pub const ELSEWHERE: u16 = 421;
 
-/// How often the parts are told which pages are open: twice before one would be taken for closed.
-const RENEW: Millis = Millis(25_000);
+/// How often the parts are told which pages are open: twice before one would be taken for closed. A test does not wait.
+const RENEW: Millis = Millis(if cfg!(feature = "test-hooks") { 2000 } else { 25_000 });
+
+/// How long who comes waits until the parts have heard of it and are copied: less than is waited for a relay. One that is
+/// silent keeps nobody from watching the others.
+const HURRY: Duration = Duration::from_millis(1200);
 
 /// Of pages that connect within this time the parts are told together.
 const TOGETHER: Millis = Millis(250);
@@ -69,6 +76,8 @@ struct Relay {
     connecting: RefCell<Vec<Lease>>,
     connected_at: Cell<Option<Timestamp>>,
     waits_until: Cell<Option<Timestamp>>,
+    /// When the parts were told last which pages are open.
+    renewed_at: Cell<Option<Timestamp>>,
 }
 
 impl DurableObject for RelayObject {
@@ -94,14 +103,16 @@ impl DurableObject for RelayObject {
             connecting: RefCell::default(),
             connected_at: Cell::new(None),
             waits_until: Cell::new(None),
+            renewed_at: Cell::new(None),
         });
+        relay.note_company();
         Self { relay: AssertUnwindSafe(relay) }
     }
 
     async fn fetch(&self, request: Request) -> Result<Response> {
         let relay = &self.relay;
         #[cfg(feature = "test-hooks")]
-        super::object::heed(&request, "relay").await?;
+        relay.heed(&request).await?;
         if let Some(entry) = request.headers().get(ENTRY)? {
             let entry = read_text(&entry).map_err(|error| Error::RustError(error.to_string()))?;
             relay.entering.set(relay.entering.get() + 1);
@@ -113,6 +124,7 @@ impl DurableObject for RelayObject {
             RelayCall::Progress(progress, ended) => write(&relay.hear(progress, ended)),
             RelayCall::Below(number) => {
                 relay.below.borrow_mut().insert(number);
+                relay.note_company();
                 write(&())
             }
         };
@@ -125,11 +137,12 @@ impl DurableObject for RelayObject {
         let now = clock::now();
         relay.room.borrow_mut().dismiss_expired(now);
         let silent = relay.room.borrow_mut().part_from_silent(now);
-        relay.say(silent.into_iter().map(|report| report.signal).collect());
+        relay.say_of(silent);
         if !relay.room.borrow().is_empty() {
-            relay.renew().await;
+            if relay.renewal(now) <= now {
+                relay.renew().await;
+            }
             relay.tell();
-            relay.store.wake_by(Some(clock::now().plus(RENEW)), clock::now());
         }
         Response::empty()
     }
@@ -161,21 +174,31 @@ impl Relay {
         self.share.as_ref().ok_or_else(|| Error::RustError("it does not know its name".into()))
     }
 
+    /// Lets a test meddle with it, and start it anew.
+    #[cfg(feature = "test-hooks")]
+    async fn heed(&self, request: &Request) -> Result<()> {
+        use super::hooks;
+        let called = format!("relay-{}", self.share.as_ref().map_or(0, |share| share.number));
+        super::object::heed(request, &called).await?;
+        if hooks::fault() == format!("restart-{called}") {
+            hooks::set(None, Some("none".to_owned()));
+            self.store.scrub().await?;
+        }
+        Ok(())
+    }
+
     async fn enter(&self, entry: Entry) -> Result<Response> {
-        if self.room.borrow().len() >= CONNECTIONS && self.share()?.number + 1 < RELAYS {
+        // Those who are about to watch are among them, and whoever comes here is one of those.
+        if self.room.borrow().len() + self.entering.get() > CONNECTIONS && self.share()?.number + 1 < RELAYS {
             return Ok(Response::empty()?.with_status(ELSEWHERE));
         }
         if let Some(refusal) = self.room.borrow().refuse(&entry) {
             return Ok(Response::from_bytes(write(&refusal))?.with_status(REFUSED));
         }
-        let (key, tab) = (entry.who.key.clone(), entry.tab);
-        let said = recording::say_at_once(entry.signals.clone(), &self.share()?.site, self.config()?, &self.env);
+        let (key, tab, entry_signals) = (entry.who.key.clone(), entry.tab, entry.signals.clone());
         // The parts do not tell a relay at which nobody watches.
-        if self.ready.get() && !self.room.borrow().is_empty() {
-            said.await;
-        } else {
-            join(said, self.renew()).await;
-        }
+        let renews = !self.ready.get() || self.room.borrow().is_empty();
+        self.hurry(move |relay| async move { relay.say_at_once(entry_signals, renews).await }).await;
         let client = {
             let mut copies = self.copies.borrow_mut();
             let client = self.room.borrow_mut().enter(entry, &copies.tally(), clock::now())?;
@@ -183,9 +206,29 @@ impl Relay {
             client
         };
         // They are among those that the parts are told of in a while: before that, all of them would be told without them.
-        self.connect(Lease { key, tab, at: clock::now() }).await;
-        self.store.wake_by(Some(clock::now().plus(RENEW)), clock::now());
+        let lease = Lease { key, tab, at: clock::now() };
+        self.hurry(move |relay| async move { relay.connect(lease).await }).await;
+        self.wake_in_time();
         Response::from_websocket(client.into())
+    }
+
+    /// Waits for some work, though not for long; it goes on all the same.
+    async fn hurry<W: Future<Output = ()> + 'static>(&self, work: impl FnOnce(Rc<Self>) -> W) {
+        let Some(this) = self.this.upgrade() else { return };
+        let work = work(this).boxed_local().shared();
+        self.store.wait_until(work.clone());
+        select(work, pin!(Delay::from(HURRY))).await;
+    }
+
+    async fn say_at_once(&self, signals: Vec<Signal>, renews: bool) {
+        let (Ok(share), Ok(config)) = (self.share(), self.config()) else { return };
+        let said = recording::say_at_once(signals, &share.site, config, &self.env);
+        if !renews {
+            return said.await;
+        }
+        join(said, self.renew()).await;
+        // Who comes may not have waited for it.
+        self.tell();
     }
 
     /// Tells the part of a page that connects: now, or with those that connect in the next moments.
@@ -220,6 +263,12 @@ impl Relay {
         }
     }
 
+    /// Notes whether others watch by another relay.
+    fn note_company(&self) {
+        let below_another = self.share.as_ref().is_some_and(|share| share.number > 0);
+        self.room.borrow_mut().accompanied = below_another || !self.below.borrow().is_empty();
+    }
+
     /// Hears what has become of a part, and says whether anybody wants to know.
     fn hear(&self, progress: Progress, ended: Vec<MemberKey>) -> bool {
         let wanted = !self.room.borrow().is_empty() || !self.below.borrow().is_empty() || self.entering.get() > 0;
@@ -249,6 +298,7 @@ impl Relay {
                 let wanted = calls::ask::<bool>(&this.env, Object::Relay(&site, number), &call, PATIENCE).await;
                 if matches!(wanted, Ok(false)) {
                     this.below.borrow_mut().remove(&number);
+                    this.note_company();
                 }
             });
         }
@@ -280,7 +330,22 @@ impl Relay {
         renewing.await;
     }
 
+    /// When the parts are to be told next which pages are open. A clock that was put back makes nobody wait.
+    fn renewal(&self, now: Timestamp) -> Timestamp {
+        self.renewed_at.get().filter(|at| *at <= now).map_or(now, |at| at.plus(RENEW))
+    }
+
+    /// Has it woken when there is something to see to, as long as anybody watches.
+    fn wake_in_time(&self) {
+        let (now, room) = (clock::now(), self.room.borrow());
+        if !room.is_empty() {
+            let due = [Some(self.renewal(now)), room.deadline(), self.copies.borrow().deadline()];
+            self.store.wake_by(due.into_iter().flatten().min(), now);
+        }
+    }
+
     async fn follow_all(&self) {
+        self.renewed_at.set(Some(clock::now()));
         if let (Ok(share), Ok(config)) = (self.share(), self.config()) {
             if share.number > 0 {
                 let below = RelayCall::Below(share.number);
@@ -310,8 +375,11 @@ impl Relay {
         let object = Object::Presence(&share.site, number);
         let Followed { version, at, rows, anew } = match calls::ask(&self.env, object, &follow, PATIENCE).await {
             Ok(followed) => followed,
-            // It is missing as yet, or stays as it was.
-            Err(error) => return console_error!("a part does not tell where it is: {error}"),
+            // It is missing as yet, or goes on by itself.
+            Err(error) => {
+                self.copies.borrow_mut().note_silent(number);
+                return console_error!("a part does not tell where it is: {error}");
+            }
         };
         let mut copies = self.copies.borrow_mut();
         if anew {
@@ -330,8 +398,13 @@ impl Relay {
 
     /// Tells the parts what those who are connected say.
     fn say(&self, signals: Vec<Signal>) {
+        self.say_of(signals.into_iter().map(|signal| Report { age: Millis(0), signal }).collect());
+    }
+
+    /// Tells the parts what is to be said of those who are connected.
+    fn say_of(&self, reports: Vec<Report>) {
         let (Ok(share), Ok(config)) = (self.share(), self.config()) else { return };
-        if let Some(sending) = recording::say(signals, &share.site, config, &self.env) {
+        if let Some(sending) = recording::say(reports, &share.site, config, &self.env) {
             self.store.wait_until(sending);
         }
     }
@@ -341,10 +414,10 @@ impl Relay {
         if !self.ready.get() {
             return;
         }
-        let (now, due) = {
-            let (now, copies) = (clock::now(), self.copies.borrow());
-            (now, self.room.borrow().due(now, copies.tally().version()))
-        };
+        let now = clock::now();
+        self.copies.borrow_mut().go_on(now, || self.open(now));
+        self.wake_in_time();
+        let due = self.room.borrow().due(now, self.copies.borrow().tally().version());
         match due {
             Some(Millis(0)) => {
                 let left = self.room.borrow_mut().tell(now, &self.copies.borrow().tally());
@@ -354,6 +427,13 @@ impl Relay {
             Some(wait) => self.tell_in(wait),
             None => {}
         }
+    }
+
+    /// The pages that are known to be open.
+    fn open(&self, now: Timestamp) -> Vec<Lease> {
+        let window = self.config().map_or_else(|_| Seconds::default(), Config::window);
+        let open = self.room.borrow().open(now).into_iter();
+        open.map(|lease| Lease { at: open_at(lease.at, window, now), ..lease }).collect()
     }
 
     fn tell_in(&self, wait: Millis) {

@@ -2,9 +2,11 @@
 
 use crate::harness::Setup;
 use crate::load::Connection;
+use std::collections::BTreeMap;
 use whos_online::presence::id::{GuestKey, Name, PagePath, UserId};
 use whos_online::presence::member::{MemberKey, Place, Profile, Signal, State, Touch};
 use whos_online::presence::reports::{Report, Reports};
+use whos_online::presence::shards::Shards;
 use whos_online::presence::time::Millis;
 use whos_online::presence::totals::Counted;
 use whos_online::protocol::call::{Call, write};
@@ -22,10 +24,15 @@ pub fn driven(setup: Setup) -> Setup {
 
 /// A batch as a request: touches, each with how many milliseconds ago it was.
 pub fn request(touches: impl IntoIterator<Item = (u32, Touch)>) -> Vec<u8> {
+    request_to(0, touches)
+}
+
+/// The same for one of several objects.
+pub fn request_to(number: u32, touches: impl IntoIterator<Item = (u32, Touch)>) -> Vec<u8> {
     let report = |(age, touch)| Report { age: Millis(age), signal: Signal::Touch(touch) };
     let reports: Reports = touches.into_iter().map(report).collect();
     let body = write(&Call::Apply(reports, Counted::default()));
-    let head = format!("POST / HTTP/1.1\r\nhost: bench\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!("POST /{number} HTTP/1.1\r\nhost: bench\r\ncontent-length: {}\r\n\r\n", body.len());
     [head.into_bytes(), body].concat()
 }
 
@@ -57,12 +64,23 @@ pub fn page(number: usize) -> String {
 
 /// Has so many be online, who came one after the other in the last minutes.
 pub fn fill(port: u16, members: usize, member: impl Fn(usize) -> Touch) {
+    fill_over(Shards::ONE, port, members, member);
+}
+
+/// The same where several objects keep them.
+pub fn fill_over(shards: Shards, port: u16, members: usize, member: impl Fn(usize) -> Touch) {
     let mut connection = Connection::open(port);
     let numbers: Vec<usize> = (0..members).collect();
+    let age = |number: usize| ((members - number) * SPREAD / members) as u32;
     for numbers in numbers.chunks(BATCH) {
-        let age = |number: usize| ((members - number) * SPREAD / members) as u32;
-        let batch = request(numbers.iter().map(|number| (age(*number), member(*number))));
-        assert_eq!(connection.ask(&batch), 200);
+        let mut touches = BTreeMap::new();
+        for number in numbers {
+            let touch = member(*number);
+            touches.entry(shards.home(touch.key.borrow())).or_insert_with(Vec::new).push((age(*number), touch));
+        }
+        for (home, touches) in touches {
+            assert_eq!(connection.ask(&request_to(home, touches)), 200);
+        }
     }
 }
 

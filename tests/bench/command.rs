@@ -22,6 +22,7 @@ mod live_socket;
 mod load;
 mod reading;
 mod report;
+mod shards;
 mod site;
 mod start;
 
@@ -32,7 +33,7 @@ use cap::Cap;
 static ALLOCATED: Cap<std::alloc::System> = Cap::new(std::alloc::System, usize::MAX);
 
 /// What can be measured, by its name.
-const PARTS: [(&str, fn()); 7] = [
+const PARTS: [(&str, fn()); 8] = [
     ("core", core::run),
     ("http", http::run),
     ("ingest", ingest::run),
@@ -40,6 +41,7 @@ const PARTS: [(&str, fn()); 7] = [
     ("live", live::run),
     ("idle", idle::run),
     ("start", start::run),
+    ("shards", shards::run),
 ];
 
 fn main() {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub const ALL: &str = "?limit=1000";
 /// How far apart joins are: when it is quiet, and when it is not.
 pub const SELDOM: Duration = Duration::from_millis(500);
-const OFTEN: Duration = Duration::from_millis(10);
+pub const OFTEN: Duration = Duration::from_millis(10);
 /// So many connections bring those who join.
 const SENDERS: usize = 8;
 
@@ -26,8 +26,8 @@ const MOST_OVERHEAD: f64 = 120.0;
 
 /// What was measured: milliseconds, and bytes for each join at each watcher beyond the member.
 pub struct Found {
-    median: f64,
-    late: f64,
+    pub median: f64,
+    pub late: f64,
     overhead: f64,
 }
 

@@ -14,7 +14,7 @@ const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(1);
 /// More questions than are answered in a round.
 const QUESTIONS: usize = 20_000;
-const LIST: &str = "/_presence/v1/online.json?limit=100";
+pub const LIST: &str = "/_presence/v1/online.json?limit=100";
 const COUNT: &str = "/_presence/v1/count.json";
 
 /// Something to be asked.
@@ -98,7 +98,7 @@ fn in_javascript(bytes: usize) -> String {
 
 /// The question for what comes after somebody who was there later than anybody: all of it, as without that, but it is a
 /// question of its own.
-fn ahead(path: &str, number: usize) -> String {
+pub fn ahead(path: &str, number: usize) -> String {
     format!("{path}&cursor={:x}.{number:x}", 4_000_000_000_000_u64)
 }
 

@@ -137,6 +137,21 @@ describe("live", () => {
     assert.equal(await sally.evaluate(() => window.kept), true);
   });
 
+  test("goes on without a reload where a site is spread over more objects, and over fewer again", async (t) => {
+    const worker = await startMembers(t);
+    const sally = await open(t, worker.url("/?as=sally&name=Sally"));
+    await shows(sally, ["1 online", "Sally", "Page /"]);
+    const context = sally.context();
+    const tabs = [sally, await openTab(context, worker.url("/"))];
+    for (const [index, shards] of ["4", "1", "3"].entries()) {
+      await worker.kill();
+      await worker.start({ SHARDS: shards });
+      const name = `Visitor-${index}`;
+      await open(t, worker.url(`/?as=${name}&name=${name}`), { who: "Second" });
+      for (const tab of tabs) await eventually(async () => assert.ok((await lines(tab)).includes(name)));
+    }
+  });
+
   test("takes who touches nothing for away, until they do", async (t) => {
     const worker = await startMembers(t, { body: `<whos-online idle="5"></whos-online>` });
     const page = await open(t, worker.url("/?as=sally&name=Sally"));

@@ -59,7 +59,9 @@ class Worker {
     mkdirSync(join(this.#home, "storage"));
   }
 
-  async start() {
+  /** Starts it, with further variables if need be: after that it has them. */
+  async start(vars = {}) {
+    Object.assign(this.#vars, vars);
     writeFileSync(join(this.#home, "config.capnp"), this.#config());
     const log = openSync(join(this.#home, "log"), "a");
     this.#child = spawn(workerd.default, ["serve", "--control-fd=1", "config.capnp"], {

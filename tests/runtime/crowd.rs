@@ -65,6 +65,8 @@ struct Watching {
     socket: WebSocket<TcpStream>,
     address: String,
     view: usize,
+    /// What it is told first may have come with the answer that opened it, and then nothing is to be seen of it.
+    fresh: bool,
     /// With which code and reason the connection was closed.
     closed: Option<(u16, String)>,
 }
@@ -132,7 +134,7 @@ impl Crowd {
             let socket = connect(server, query, &[("cf-connecting-ip", address)]);
             let socket = socket.unwrap_or_else(|status| panic!("refused with {status}"));
             socket.get_ref().set_nonblocking(true).unwrap();
-            Watching { socket, address: address.clone(), view: *view, closed: None }
+            Watching { socket, address: address.clone(), view: *view, fresh: true, closed: None }
         };
         for some in wanted.chunks(AT_ONCE) {
             let opened: Vec<_> = std::thread::scope(|scope| {
@@ -157,7 +159,9 @@ impl Crowd {
         poll(&mut ready, Some(&patience)).unwrap();
         let ready: Vec<_> = ready.iter().map(|one| !one.revents().is_empty()).collect();
         let mut heard = Vec::new();
-        for (one, _) in self.watching.iter_mut().zip(ready).filter(|(one, ready)| *ready && one.closed.is_none()) {
+        let of_news = |(one, ready): &(&mut Watching, bool)| (*ready || one.fresh) && one.closed.is_none();
+        for (one, _) in self.watching.iter_mut().zip(ready).filter(of_news) {
+            one.fresh = false;
             one.hear(&mut self.views, &mut heard);
         }
         self.states += heard.iter().filter(|heard| heard.news.kind == "state").count();

@@ -1,16 +1,20 @@
 //! Killed in the middle of the bench's load, again and again, and started anew with the same storage: whatever was answered
 //! is there.
 
-use crate::batches::{BATCH, guest, guest_key, page, request};
+use crate::batches::{BATCH, guest, guest_key, page, request_to};
+use crate::crowd::{Crowd, View};
 use crate::harness::*;
 use crate::{load, site};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 use whos_online::presence::member::MemberKey;
+use whos_online::presence::shards::Shards;
 
 const KILLS: usize = 3;
+const COUNTS: &str = "?view=count";
 
 /// The guests who are online, by their ids.
 fn guests(server: &Server) -> HashMap<String, Value> {
@@ -26,16 +30,40 @@ fn guests(server: &Server) -> HashMap<String, Value> {
     }
 }
 
+/// So many connections send batches; where a site is over several objects, each to another one.
+const CONNECTIONS: usize = 4;
+/// Each sends its batches of other guests in turn; each time they are on the next page.
+const BATCHES_EACH: usize = 6;
+
 #[test]
 fn killed_amid_batches_it_has_every_touch_of_those_that_were_answered() {
-    const CONNECTIONS: usize = 4;
-    // Each connection sends its batches of other guests in turn; each time they are on the next page.
-    const BATCHES_EACH: usize = 6;
+    killed_amid_batches(Shards::ONE);
+}
+
+#[test]
+fn killed_amid_batches_several_objects_have_every_touch_and_those_who_watch_come_back_to_it() {
+    killed_amid_batches(Shards::try_from(CONNECTIONS as u32).unwrap());
+}
+
+/// The guests of whom a connection tells.
+fn told_by(connection: usize, shards: Shards) -> Vec<usize> {
+    let all = BATCHES_EACH * BATCH;
+    let kept = |guest: &usize| shards.home(guest_key(*guest).borrow()) as usize == connection;
+    match shards {
+        Shards::ONE => (connection * all..(connection + 1) * all).collect(),
+        _ => (0..).filter(kept).take(all).collect(),
+    }
+}
+
+fn killed_amid_batches(shards: Shards) {
+    let told: Vec<_> = (0..CONNECTIONS).map(|connection| told_by(connection, shards)).collect();
     let numbers = |connection: usize, number: usize| {
-        let first = (connection * BATCHES_EACH + number % BATCHES_EACH) * BATCH;
-        first..first + BATCH
+        told[connection].chunks(BATCH).nth(number % BATCHES_EACH).unwrap().iter().copied()
     };
-    let mut server = Setup::new().var("SITE", "bench").beside("tests/bench/workers/driver.js").start();
+    let setup = Setup::new().var("SITE", "bench").var("SHARDS", &shards.count().to_string());
+    let mut server = setup.beside("tests/bench/workers/driver.js").start();
+    let mut crowd = Crowd::new();
+    crowd.open(&server, 100, COUNTS);
     let answered = [const { AtomicUsize::new(0) }; CONNECTIONS];
     let all = || answered.iter().map(|answered| answered.load(Ordering::Relaxed)).sum::<usize>();
     for _ in 0..KILLS {
@@ -44,16 +72,21 @@ fn killed_amid_batches_it_has_every_touch_of_those_that_were_answered() {
         let batch = |connection: usize, number: usize| {
             let number = begun[connection] + number;
             let on_page = |guest: usize| format!("/{number}{}", page(guest));
-            request(numbers(connection, number).map(|number| (0, guest(number, on_page(number)))))
+            let home = connection as u32 % shards.count();
+            request_to(home, numbers(connection, number).map(|number| (0, guest(number, on_page(number)))))
         };
         let note = |connection: usize, number: usize| {
             answered[connection].store(begun[connection] + number + 1, Ordering::Relaxed);
         };
         thread::scope(|scope| {
             scope.spawn(|| load::until_it_is_gone(port, CONNECTIONS, batch, note));
-            eventually(true, || all() >= before + 2 * CONNECTIONS * BATCHES_EACH);
+            eventually(true, || {
+                crowd.hear(Duration::ZERO);
+                all() >= before + 2 * CONNECTIONS * BATCHES_EACH
+            });
             server.power_cut();
         });
+        crowd.resume(&server);
         let online = guests(&server);
         for (connection, answered) in answered.iter().enumerate() {
             let answered = answered.load(Ordering::Relaxed);
@@ -66,14 +99,25 @@ fn killed_amid_batches_it_has_every_touch_of_those_that_were_answered() {
                 }
             }
         }
+        let counts = || server.json("/_presence/v1/online.json?limit=0")["counts"].clone();
+        crowd.converge(COUNTS, || View { query: COUNTS.into(), counts: counts(), ..View::default() });
     }
 }
 
 #[test]
 fn killed_amid_page_views_it_tells_everything_that_was_told_before() {
+    killed_amid_page_views(Shards::ONE);
+}
+
+#[test]
+fn killed_amid_page_views_several_objects_tell_everything_that_was_told_before() {
+    killed_amid_page_views(Shards::try_from(4).unwrap());
+}
+
+fn killed_amid_page_views(shards: Shards) {
     const CONNECTIONS: usize = 32;
     let origin = format!("http://127.0.0.1:{}", site::start());
-    let setup = Setup::new().var("ORIGIN", &origin).var("SITE", "bench");
+    let setup = Setup::new().var("ORIGIN", &origin).var("SITE", "bench").var("SHARDS", &shards.count().to_string());
     let mut server = setup.var("PRESENCE_SECRET", "a-secret-of-thirty-two-characters").start();
     let pages = load::pages(|_| ("", String::new()));
     let sent = AtomicUsize::new(0);

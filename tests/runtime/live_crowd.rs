@@ -19,7 +19,7 @@ const ONE_PAGE: &str = "?limit=1000&path=/3";
 const COUNT: &str = "?view=count";
 
 /// Has what goes on come to its end, whatever happens.
-struct Over<'a>(&'a AtomicBool);
+pub struct Over<'a>(pub &'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
@@ -119,8 +119,18 @@ fn two_thousand_watchers_each_know_the_truth_while_a_hundred_things_happen_a_sec
 
 #[test]
 fn watchers_of_a_server_that_is_killed_again_and_again_go_on_where_they_were() {
+    let crowd = killed_again_and_again(setup());
+    assert_eq!(crowd.states, 300, "after that each was told what they had missed");
+}
+
+#[test]
+fn watchers_of_several_objects_that_are_killed_again_and_again_come_back_to_the_truth() {
+    killed_again_and_again(setup().var("SHARDS", "4"));
+}
+
+fn killed_again_and_again(setup: Setup) -> Crowd {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = RwLock::new(setup().at(socket).start());
+    let server = RwLock::new(setup.at(socket).start());
     let mut crowd = Crowd::new();
     crowd.open(&server.read().unwrap(), 300, ALL);
     while_things_happen(&server, |happened| {
@@ -134,5 +144,5 @@ fn watchers_of_a_server_that_is_killed_again_and_again_go_on_where_they_were() {
         }
     });
     crowd.converge(ALL, || truth(&server.read().unwrap(), ALL));
-    assert_eq!(crowd.states, 300, "after that each was told what they had missed");
+    crowd
 }
