@@ -1,12 +1,18 @@
 //! The batch that an isolate is gathering, and what is dropped of it where more comes than it has room for.
 
 use super::id::UserId;
-use super::member::{Kind, MemberKey, Signal, Touch};
+use super::member::{KeyRef, Kind, MemberKey, Signal, Touch};
 use super::reports::{Report, Reports};
-use super::time::Timestamp;
+use super::time::{Millis, Timestamp};
 
 /// The most signals in a batch.
 pub const MAX_BATCH: usize = 1000;
+
+/// How long it is waited for a page to connect of somebody whose last one did.
+pub const CONNECTING: Millis = Millis(3000);
+
+/// A timer may be so much too early.
+const LATE: Millis = Millis(100);
 
 /// A signal, when it was taken, and how soon it has to be sent.
 type Waiting = (Timestamp, Urgency, Signal);
@@ -20,6 +26,8 @@ pub struct Batch(Vec<Waiting>);
 pub enum Urgency {
     /// That somebody is here still.
     Refresh,
+    /// That somebody is on another page, which is about to connect and can tell that, too.
+    Echo,
     /// That a page was closed: nobody has gone yet, as the next one may be about to open.
     Leave,
     /// That somebody comes or moves.
@@ -66,9 +74,9 @@ impl Batch {
         self.0.is_empty()
     }
 
-    /// Whether there is more than refreshes.
+    /// Whether there is anything that nobody else tells.
     pub fn has_news(&self) -> bool {
-        self.0.iter().any(|(_, urgency, _)| *urgency > Urgency::Refresh)
+        self.0.iter().any(|(_, urgency, _)| *urgency > Urgency::Echo)
     }
 
     /// Adds a signal: whether there is room for it, and what is dropped.
@@ -79,9 +87,20 @@ impl Batch {
         (kept, self.drop_excess())
     }
 
-    /// All of them, each with its age.
-    pub fn take(&mut self, now: Timestamp) -> Reports {
-        self.0.drain(..).map(|(at, _, signal)| Report { age: now.since(at), signal }).collect()
+    /// All that is to be sent by now, each with its age; and whose pages have not connected.
+    pub fn take(&mut self, now: Timestamp) -> (Reports, Vec<MemberKey>) {
+        let mut missed = Vec::new();
+        let due = |(at, urgency, _): &mut Waiting| {
+            *urgency != Urgency::Echo || now < *at || now.since(*at).0 + LATE.0 >= CONNECTING.0
+        };
+        let report = |(at, urgency, signal): Waiting| {
+            if urgency == Urgency::Echo {
+                missed.push(signal.key().owned());
+            }
+            Report { age: now.since(at), signal }
+        };
+        let reports = self.0.extract_if(.., due).map(report).collect();
+        (reports, missed)
     }
 
     /// Takes back what was taken, ahead of what has come since. What is dropped is given back.
@@ -92,6 +111,12 @@ impl Batch {
         returned.append(&mut self.0);
         self.0 = returned;
         self.drop_excess()
+    }
+
+    /// What somebody's page may tell itself, as it connects.
+    pub fn take_echoes_of(&mut self, key: KeyRef<'_>) -> Vec<Signal> {
+        let of_them = |(_, urgency, signal): &mut Waiting| *urgency == Urgency::Echo && signal.key() == key;
+        self.0.extract_if(.., of_them).map(|(_, _, signal)| signal).collect()
     }
 
     /// Drops what is said of a user.

@@ -4,9 +4,9 @@
 
 use super::attention::{Attention, QUIET_HOLD};
 pub use super::batch::MAX_BATCH;
-use super::batch::{Batch, Urgency};
+use super::batch::{Batch, CONNECTING, Urgency};
 use super::id::UserId;
-use super::member::{Kind, MemberKey, Signal, State, Touch};
+use super::member::{KeyRef, Kind, MemberKey, Signal, State, Touch};
 use super::reports::Reports;
 use super::time::{Millis, Seconds, Timestamp};
 use super::totals::Counted;
@@ -39,6 +39,8 @@ struct Remembered {
     tab: u64,
     state: State,
     profile: u64,
+    /// Whether their pages connect.
+    connects: bool,
 }
 
 /// The recorder of one isolate for one site.
@@ -155,10 +157,23 @@ impl Recorder {
             // Whoever was to send it may be late because so much comes.
             self.due = Some(now);
             Some(Millis(0))
+        } else if urgency == Urgency::Echo {
+            // What is sent before does not take it along.
+            Some(CONNECTING)
         } else {
             self.schedule(now, self.hold(now, urgency))
         };
         Taken { due: due.filter(|_| kept), kept }
+    }
+
+    /// Notes that a page of somebody connects, and gives what was to be sent of it: it can tell that along.
+    pub fn connects(&mut self, now: Timestamp, key: KeyRef<'_>) -> Vec<Signal> {
+        self.turn(now);
+        let hash = self.recent.hasher().hash_one(key);
+        if let Some(known) = self.recent.get(&hash).or_else(|| self.older.get(&hash)).copied() {
+            self.recent.insert(hash, Remembered { at: now, connects: true, ..known });
+        }
+        self.batch.take_echoes_of(key)
     }
 
     /// Says who wants to know what is new, as it was answered to what was sent at `sent`.
@@ -187,6 +202,7 @@ impl Recorder {
     fn hold(&self, now: Timestamp, urgency: Urgency) -> Millis {
         match (self.looked_at, urgency) {
             (_, Urgency::Refresh) => self.lazy_hold(now),
+            (_, Urgency::Echo) => CONNECTING,
             // It takes less time to go from page to page, and what that tells is then stored together.
             (LookedAt::Watched(_), Urgency::Leave) => PACE,
             (LookedAt::Watched(at), _) => at.since(now).min(PACE),
@@ -210,7 +226,13 @@ impl Recorder {
             // Until it is known better: those who watch are told of this batch, and then wait for the next one.
             *at = now.plus(PACE);
         }
-        self.batch.take(now)
+        let (reports, missed) = self.batch.take(now);
+        for key in missed {
+            // The next one is not waited for.
+            let key = self.recent.hasher().hash_one(key);
+            self.recent.entry(key).and_modify(|known| known.connects = false);
+        }
+        reports
     }
 
     /// Takes back a batch that could not be sent, and what was counted, ahead of what has come since, as far as there is
@@ -268,6 +290,7 @@ impl Recorder {
             tab: digest(touch.tab.map(|tab| hasher.hash_one(tab)), |k| k.tab),
             state: touch.state,
             profile: digest(touch.profile.as_ref().map(|profile| hasher.hash_one(profile)), |k| k.profile),
+            connects: known.is_some_and(|known| known.connects),
         };
         // Whoever is about to fall out of the window cannot wait for a lazy batch.
         let late = known.is_some_and(|known| now.since(known.at).0 + self.lazy_hold(now).0 >= self.window.0 * 1000);
@@ -278,6 +301,7 @@ impl Recorder {
         let urgency = match known {
             _ if signs_in || shown_otherwise => Urgency::Prompt,
             Some(known) if !late && !moved(known) => Urgency::Refresh,
+            Some(known) if !late && known.connects && is_of_a_page(touch) => Urgency::Echo,
             _ => Urgency::News,
         };
         let fresh = known.is_some_and(|known| now.since(known.at) < Millis(self.resolution.0 * 1000));
@@ -344,6 +368,11 @@ impl Recorder {
             }
         }
     }
+}
+
+/// Whether a touch tells of a page that was asked for.
+fn is_of_a_page(touch: &Touch) -> bool {
+    touch.was.is_none() && touch.tab.is_none() && touch.place.is_some()
 }
 
 /// Whether a touch tells nothing but that a visitor is here.
@@ -425,6 +454,25 @@ mod tests {
         assert!(recorder.has_news(), "whoever reads sees it");
         assert_eq!(recorder.take(at(1100), on(1, "/b")), Some(Millis(0)));
         assert_eq!(recorder.drain(at(1100)).list.len(), 2);
+    }
+
+    #[test]
+    fn whose_pages_connect_tells_by_that_where_they_are() {
+        let mut recorder = recorder();
+        recorder.heed(at(0), at(0), Attention::Watched(Millis(0)));
+        let connects = |recorder: &mut Recorder, millis| recorder.connects(at(millis), touch(1).key.borrow());
+        assert_eq!(recorder.take(at(1000), on(1, "/a")), Some(Millis(0)), "who comes is told of at once");
+        recorder.drain(at(1000));
+        assert_eq!(connects(&mut recorder, 1300), []);
+        assert_eq!(recorder.take(at(9000), on(1, "/b")), Some(CONNECTING));
+        assert_eq!(recorder.take(at(9100), on(2, "/b")), Some(Millis(0)));
+        assert_eq!(recorder.drain(at(9100)).list.len(), 1, "others do not take it along");
+        assert!(recorder.is_waiting() && !recorder.has_news());
+        assert_eq!(connects(&mut recorder, 9300), [on(1, "/b")]);
+        assert!(!recorder.is_waiting());
+        assert_eq!(recorder.take(at(20_000), on(1, "/d")), Some(CONNECTING));
+        assert_eq!(recorder.drain(at(22_990)).list.len(), 1, "a page that does not connect");
+        assert_eq!(recorder.take(at(30_000), on(1, "/e")), Some(Millis(0)), "is not waited for again");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::calls::{self, Opened};
 use super::relay_object::RELAYS;
 use super::request::Asked;
-use super::{clock, events, keys, sockets, who};
+use super::{clock, events, keys, recording, sockets, who};
 use crate::config::Config;
 use crate::http::Headers;
 use crate::http::cors::Caller;
@@ -46,11 +46,17 @@ pub async fn open(live: Live, asked: &Asked, config: &Config, env: &Env) -> Resu
     let site = asked.site(config)?;
     // A page elsewhere could else watch with its reader's cookies.
     let caller = Caller::of(&asked, &asked.host, &config.allowed_origins)?;
-    let entry = entry(live, &asked, &site, config, env).await?;
+    let mut entry = entry(live, &asked, &site, config, env).await?;
+    // The page may have been asked for a moment ago: it tells that, too.
+    let along = recording::take_along(&site, entry.who.key.borrow());
+    entry.signals.splice(0..0, along.iter().cloned());
     let opened = match config.shards {
         Shards::ONE => calls::open(env, calls::Object::Presence(&site, 0), &entry).await,
         _ => open_relay(&site, &entry, env).await,
     };
+    if !matches!(opened, Ok(Opened::Socket(_))) {
+        recording::take_back(&site, along);
+    }
     let answer = match opened {
         Ok(Opened::Socket(opened)) if socket => Ok(opened),
         Ok(Opened::Socket(opened)) => events::relay(&opened, &asked, &caller),

@@ -347,10 +347,10 @@ impl Presence {
 
     /// Does in some time whatever is due then, unless that is seen to already.
     pub fn work_in(&self, wait: Millis) {
-        let at = clock::now().plus(wait);
-        let Some(this) = self.this.upgrade().filter(|_| self.waits_until.get().is_none_or(|before| at < before)) else {
-            return;
-        };
+        let (now, at) = (clock::now(), clock::now().plus(wait));
+        // Whoever was to wait may have been cut off.
+        let waits = self.waits_until.get().filter(|before| before.plus(Seconds(1)) >= now);
+        let Some(this) = self.this.upgrade().filter(|_| waits.is_none_or(|before| at < before)) else { return };
         self.waits_until.set(Some(at));
         self.store.wait_until(async move {
             Delay::from(Duration::from_millis(u64::from(wait.0))).await;

@@ -11,10 +11,11 @@ use crate::http::report::Seen;
 use crate::identity::visit::Visitor;
 use crate::presence::attention::Attention;
 use crate::presence::id::{SiteName, TabId, UserId};
-use crate::presence::member::{Signal, Touch};
+use crate::presence::member::{KeyRef, Signal, Touch};
 use crate::presence::recorder::Recorder;
 use crate::presence::reports::Report;
 use crate::presence::time::{Millis, Timestamp};
+use crate::presence::totals::Counted;
 use crate::protocol::call::Call;
 use futures_util::future::join_all;
 use js_sys::futures::{JsFuture, future_to_promise};
@@ -139,6 +140,22 @@ pub async fn say_at_once(signals: Vec<Signal>, site: &SiteName, config: &Config,
     send_in(Millis(0), site.clone(), env.clone()).await;
 }
 
+/// Notes that a page of somebody connects, and gives what was to be sent of it.
+pub fn take_along(site: &SiteName, key: KeyRef<'_>) -> Vec<Signal> {
+    let take = |recorder: &mut Recorder| recorder.connects(clock::now(), key);
+    RECORDERS.with_borrow_mut(|recorders| recorders.get_mut(site).map(take).unwrap_or_default())
+}
+
+/// Takes that back, as it did not connect. It goes with the next batch.
+pub fn take_back(site: &SiteName, signals: Vec<Signal>) {
+    let reports = signals.into_iter().map(|signal| Report { age: Millis(0), signal });
+    RECORDERS.with_borrow_mut(|recorders| {
+        if let Some(recorder) = recorders.get_mut(site) {
+            recorder.put_back(clock::now(), reports.collect(), Counted::default());
+        }
+    });
+}
+
 /// Forgets a user, and what of theirs was still to be sent.
 pub fn forget(site: &SiteName, user: &UserId) {
     RECORDERS
@@ -159,8 +176,9 @@ async fn send_in(hold: Millis, site: SiteName, env: Env) {
 async fn send(site: &SiteName, env: &Env) -> bool {
     let (sent, setup) = (clock::now(), Setup::of(env));
     let drained = RECORDERS.with_borrow_mut(|recorders| {
-        let recorder = recorders.get_mut(site).filter(|recorder| recorder.is_waiting())?;
-        Some((recorder.drain(sent), recorder.counted()))
+        let recorder = recorders.get_mut(site)?;
+        let reports = recorder.drain(sent);
+        (!reports.list.is_empty()).then(|| (reports, recorder.counted()))
     });
     // Without settings nothing is recorded.
     let (Some((reports, counted)), Ok(config)) = (drained, setup.config()) else { return true };

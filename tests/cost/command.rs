@@ -10,7 +10,7 @@ use prices::{AS_OF, Bill, object_requests, of_free_plan};
 use shelf::Rows;
 use whos_online::presence::time::Millis;
 
-const SIZES: [u64; 3] = [1_000, 100_000, 1_000_000];
+const SIZES: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
 
 /// How many places visitors come through, of the more than 300 that there are: half of a site's visitors come through
 /// its six largest.

@@ -112,7 +112,7 @@ enum Event {
     /// A visitor sees a page, and has so many more before them.
     View { visitor: u64, colo: usize, more: u32 },
     /// What a visitor has asked for takes the place of the page before, and connects.
-    Open { visitor: u64, page: u32, first: bool },
+    Open { visitor: u64, page: u32, first: bool, colo: usize },
     /// A page that has connected says where it is.
     Say { visitor: u64, page: u32 },
     /// A visitor closes their last page.
@@ -217,7 +217,7 @@ impl Day<'_> {
                 Event::Store => self.tell_and_store(at),
                 Event::Wake => self.wake(at),
                 Event::View { visitor, colo, more } => self.view(at, visitor, colo, more, false),
-                Event::Open { visitor, page, first } => self.open(at, View { visitor, page, first }),
+                Event::Open { visitor, page, first, colo } => self.open(at, View { visitor, page, first }, colo),
                 Event::Say { visitor, page } => self.say(at, visitor, page),
                 Event::Close { visitor } => self.close(at, visitor),
             }
@@ -238,8 +238,7 @@ impl Day<'_> {
         self.used.worker_requests += 1.0;
         self.used.passing_millis += PASSING;
         self.used.recording_millis += RECORDING;
-        let before: usize = self.per_colo.iter().take(colo).sum();
-        let isolate = before + self.random.usize(..self.per_colo[colo]);
+        let isolate = self.isolate_of(colo);
         let known = &mut self.isolates[isolate];
         if known.as_ref().is_some_and(|known| at.since(known.used) > self.traffic.idle) {
             *known = None;
@@ -255,7 +254,7 @@ impl Day<'_> {
         }
         let everybody_watches = self.traffic.looking == Looking::EveryPage;
         if everybody_watches {
-            self.plan(at.plus(OPENED), Event::Open { visitor, page: view.page, first });
+            self.plan(at.plus(OPENED), Event::Open { visitor, page: view.page, first, colo });
         }
         if more > 0 || everybody_watches {
             let until = at.plus(visitors::dwell(&mut self.random));
@@ -265,8 +264,14 @@ impl Day<'_> {
         self.tell(at, What::Viewed(view));
     }
 
+    /// The one of a place's isolates that takes a request.
+    fn isolate_of(&mut self, colo: usize) -> usize {
+        let before: usize = self.per_colo.iter().take(colo).sum();
+        before + self.random.usize(..self.per_colo[colo])
+    }
+
     /// A page that was asked for takes the place of the one before, and connects.
-    fn open(&mut self, at: Timestamp, view: View) {
+    fn open(&mut self, at: Timestamp, view: View, colo: usize) {
         self.close(at, view.visitor);
         self.used.worker_requests += 1.0;
         self.used.object_requests += 1.0;
@@ -277,6 +282,10 @@ impl Day<'_> {
                 (touch.place, touch.tab) = (None, Some(tab));
                 self.connected.insert(view.visitor, (touch.key.clone(), tab));
             }
+        }
+        let isolate = self.isolate_of(colo);
+        if let (Some(isolate), Some((key, _))) = (&mut self.isolates[isolate], self.connected.get(&view.visitor)) {
+            signals.splice(0..0, isolate.recorder.connects(at, key.borrow()));
         }
         self.stay_active(at, CALL);
         let reports = signals.into_iter().map(|signal| Report { age: Millis(0), signal });
@@ -324,7 +333,11 @@ impl Day<'_> {
     }
 
     fn send_batch(&mut self, at: Timestamp, recorder: &mut Recorder) {
-        let (reports, counted) = (recorder.drain(at), recorder.counted());
+        let reports = recorder.drain(at);
+        if reports.list.is_empty() {
+            return;
+        }
+        let counted = recorder.counted();
         self.site.totals.add(counted, reports.list.len());
         self.site.hear(at, reports);
         let quiet = self.traffic.looking == Looking::Nobody;

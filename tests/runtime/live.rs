@@ -149,6 +149,7 @@ fn a_flood_is_left_unread_and_then_shown_out() {
         }
     }
     assert_eq!(flooder.closed(), (4429, "too many messages".to_owned()));
+    eventually(true, || !server.pages().is_empty());
     let last: u32 = server.pages()[0].trim_start_matches('/').parse().unwrap();
     assert!(last < 100, "{last}");
 }

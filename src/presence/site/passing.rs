@@ -26,7 +26,8 @@ impl Site {
     /// batch.
     pub fn deadline(&self) -> Option<Timestamp> {
         let rosters = [&self.users, &self.guests, &self.bots].into_iter();
-        let leaver = self.leaving.front().map(|leaving| leaving.at);
+        // Most who close a page open the next one before their time is over.
+        let leaver = self.leaving.iter().find(|leaving| self.still_leaves(leaving)).map(|leaving| leaving.at);
         let step = i64::from(self.window.0) * 1000 / STEPS;
         let together = |at: Timestamp| Timestamp::from_millis((at.as_millis() + step - 1).div_euclid(step) * step);
         rosters.filter_map(Roster::next_to_go).min().map(together).into_iter().chain(leaver).min()
@@ -105,17 +106,20 @@ impl Site {
 
     fn let_leavers_go(&mut self) {
         while let Some(leaving) = self.leaving.front() {
-            if leaving.at > self.now {
+            let (still, kind, slot) = (self.still_leaves(leaving), leaving.kind, leaving.slot);
+            if still && leaving.at > self.now {
                 break;
             }
-            let (at, kind, slot) = (leaving.at, leaving.kind, leaving.slot);
             self.leaving.pop_front();
-            // They may have been seen again since, or somebody else may lie there.
-            let still = self.roster(kind).get(slot).is_some_and(|member| member.leaves_at() == Some(at));
             if let Some(member) = still.then(|| self.roster_mut(kind).remove(slot)).flatten() {
                 self.depart_in_time(member);
             }
         }
+    }
+
+    /// They may have been seen again since, or somebody else may lie there.
+    fn still_leaves(&self, leaving: &Leaving) -> bool {
+        self.roster(leaving.kind).get(leaving.slot).is_some_and(|member| member.leaves_at() == Some(leaving.at))
     }
 
     fn rewind(&mut self, now: Timestamp) {

@@ -139,7 +139,7 @@ impl Site {
     /// Has a copy go on to `now` by itself, as its object does: see [`Site::go_on`].
     pub fn go_on_alone(&mut self, now: Timestamp, open: impl FnOnce() -> Vec<Lease>) {
         self.go_on(now, open);
-        self.outcome();
+        self.whole_outcome();
     }
 
     /// What would be stored is its object's business.
