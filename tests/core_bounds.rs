@@ -80,16 +80,13 @@ fn who_was_seen_longest_ago_is_merged_and_counts_until_their_window_has_passed()
     kept.touch(6, [touch(guest(5))]);
     assert_eq!(kept.guests(), [guest(5), guest(2), guest(4)], "in no list, on no page");
     assert_eq!((kept.site.counts().guests, kept.site.merged()), (6, (3, 0)));
-    let deadlines: Vec<_> = (0..6)
-        .map(|_| {
-            let next = kept.site.deadline().unwrap();
-            kept.site.advance(next);
-            (next, kept.site.counts().guests)
-        })
-        .collect();
-    let seconds = [301, 302, 304, 305, 306, 307];
-    let left = seconds.into_iter().zip((0..6).rev()).map(|(second, guests)| (at(second), guests));
-    assert!(deadlines.into_iter().eq(left), "each with a deadline of their own");
+    for (second, left) in [(301, 5), (302, 4), (303, 4), (304, 3), (305, 2), (306, 1), (307, 0)] {
+        let deadline = kept.site.deadline().unwrap();
+        assert!(deadline > kept.site.now() && deadline <= at(320), "it is known when to look next");
+        kept.site.advance(at(second));
+        assert_eq!(kept.site.counts().guests, left, "{second}: each goes at their time");
+    }
+    assert_eq!(kept.site.deadline(), None);
 }
 
 #[test]

@@ -467,7 +467,9 @@ fn who_was_online_in_a_silent_part_goes_in_their_time_and_is_back_when_it_speaks
     assert_eq!(ids(&copies), [who(2), who(1), who(0)]);
 
     copies.note_silent(0);
-    assert_eq!(copies.deadline(), Some(at(301_000)));
+    // They go with others who go at about the same time.
+    let soon = |deadline: Option<Timestamp>, millis| deadline.unwrap().since(at(millis)) < Millis(10_000);
+    assert!(soon(copies.deadline(), 301_000) && copies.deadline() >= Some(at(301_000)));
     let (version, told) = (copies.version(0), copies.tally().version());
     copies.go_on(at(300_000), Vec::new);
     assert_eq!((copies.version(0), copies.tally().version()), (version, told), "nobody has gone");
@@ -477,7 +479,8 @@ fn who_was_online_in_a_silent_part_goes_in_their_time_and_is_back_when_it_speaks
     // Of the others one is known to have a page open.
     let open = |seen| move || vec![Lease { key: who(2), tab: TabId(2), at: at(seen) }];
     copies.go_on(at(450_000), open(440_000));
-    assert_eq!((ids(&copies), copies.deadline()), (vec![who(2)], Some(at(741_000))));
+    assert_eq!(ids(&copies), [who(2)]);
+    assert!(soon(copies.deadline(), 741_000) && copies.deadline() >= Some(at(741_000)));
 
     // What it has to tell from where it was is no way back.
     hear(&mut object, &[3], at(610_000));

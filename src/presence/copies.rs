@@ -83,7 +83,7 @@ impl Copies {
     pub fn go_on(&mut self, now: Timestamp, open: impl Fn() -> Vec<Lease>) {
         for copy in self.silent_mut() {
             let put_back = now.plus(Seconds(1)) <= copy.site.now();
-            if put_back || copy.site.deadline().is_some_and(|at| at <= now) {
+            if put_back || copy.site.has_gone_by(now) {
                 copy.site.go_on_alone(now, &open);
                 copy.of = None;
             }

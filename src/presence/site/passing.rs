@@ -25,12 +25,23 @@ impl Site {
     /// those whose window is over a little later, with others. To be woken for each would cost as much as to store a
     /// batch.
     pub fn deadline(&self) -> Option<Timestamp> {
-        let rosters = [&self.users, &self.guests, &self.bots].into_iter();
-        // Most who close a page open the next one before their time is over.
-        let leaver = self.leaving.iter().find(|leaving| self.still_leaves(leaving)).map(|leaving| leaving.at);
         let step = i64::from(self.window.0) * 1000 / STEPS;
         let together = |at: Timestamp| Timestamp::from_millis((at.as_millis() + step - 1).div_euclid(step) * step);
-        rosters.filter_map(Roster::next_to_go).min().map(together).into_iter().chain(leaver).min()
+        self.next_to_expire().map(together).into_iter().chain(self.next_to_leave()).min()
+    }
+
+    /// Whether somebody has gone by then.
+    pub fn has_gone_by(&self, now: Timestamp) -> bool {
+        self.next_to_expire().into_iter().chain(self.next_to_leave()).any(|at| at <= now)
+    }
+
+    fn next_to_expire(&self) -> Option<Timestamp> {
+        [&self.users, &self.guests, &self.bots].into_iter().filter_map(Roster::next_to_go).min()
+    }
+
+    /// Most who close a page open the next one before their time is over.
+    fn next_to_leave(&self) -> Option<Timestamp> {
+        self.leaving.iter().find(|leaving| self.still_leaves(leaving)).map(|leaving| leaving.at)
     }
 
     /// Moves on to `now`, and now and then sees to which pages are still open: so often that none is taken for closed. What
