@@ -7,13 +7,11 @@ pub use super::batch::MAX_BATCH;
 use super::batch::{Batch, CONNECTING, Urgency};
 use super::id::UserId;
 use super::member::{KeyRef, Kind, MemberKey, Signal, State, Touch};
+use super::recent::{Recent, Remembered, digest};
 use super::reports::Reports;
 use super::time::{Millis, Seconds, Timestamp};
 use super::totals::Counted;
 use super::watchers::PACE;
-use foldhash::fast::FixedState;
-use std::collections::HashMap;
-use std::hash::BuildHasher;
 
 /// How long a batch with an arrival, a move or a leave is held, so that others can join it.
 const HOLD: Millis = Millis(200);
@@ -28,28 +26,11 @@ pub const LAZY_HOLD: Millis = Millis(5000);
 /// With so many a batch is held no longer: more may come before it is sent.
 const FULL: usize = MAX_BATCH / 2;
 
-/// The most visitors remembered in each of the two halves of the memory.
-const MAX_REMEMBERED: usize = 10_000;
-
-/// What an isolate knew of a visitor when it last sent a touch of theirs. Digests, as only sameness matters.
-#[derive(Clone, Copy)]
-struct Remembered {
-    at: Timestamp,
-    place: u64,
-    tab: u64,
-    state: State,
-    profile: u64,
-    /// Whether their pages connect.
-    connects: bool,
-}
-
 /// The recorder of one isolate for one site.
 pub struct Recorder {
     resolution: Seconds,
     window: Seconds,
-    recent: HashMap<u64, Remembered, FixedState>,
-    older: HashMap<u64, Remembered, FixedState>,
-    turned: Timestamp,
+    recent: Recent,
     batch: Batch,
     due: Option<Timestamp>,
     looked_at: LookedAt,
@@ -83,9 +64,7 @@ impl Recorder {
         Self {
             resolution,
             window,
-            recent: HashMap::default(),
-            older: HashMap::default(),
-            turned: now,
+            recent: Recent::new(window, now),
             batch: Batch::default(),
             due: None,
             looked_at: LookedAt::Asked,
@@ -168,10 +147,10 @@ impl Recorder {
 
     /// Notes that a page of somebody connects, and gives what was to be sent of it: it can tell that along.
     pub fn connects(&mut self, now: Timestamp, key: KeyRef<'_>) -> Vec<Signal> {
-        self.turn(now);
-        let hash = self.recent.hasher().hash_one(key);
-        if let Some(known) = self.recent.get(&hash).or_else(|| self.older.get(&hash)).copied() {
-            self.recent.insert(hash, Remembered { at: now, connects: true, ..known });
+        self.recent.turn(now);
+        let digest = digest(&key);
+        if let Some(known) = self.recent.find(digest) {
+            self.recent.put(digest, Remembered { at: now, connects: true, ..known });
         }
         self.batch.take_echoes_of(key)
     }
@@ -229,8 +208,10 @@ impl Recorder {
         let (reports, missed) = self.batch.take(now);
         for key in missed {
             // The next one is not waited for.
-            let key = self.recent.hasher().hash_one(key);
-            self.recent.entry(key).and_modify(|known| known.connects = false);
+            let key = digest(&key);
+            if let Some(known) = self.recent.find(key) {
+                self.recent.put(key, Remembered { connects: false, ..known });
+            }
         }
         reports
     }
@@ -272,24 +253,23 @@ impl Recorder {
         touch: &Touch,
         seen: impl FnOnce(&Touch) -> Option<Timestamp>,
     ) -> Option<Urgency> {
-        self.turn(now);
+        self.recent.turn(now);
         if let Some(was) = &touch.was {
             self.forget(was);
         }
-        let key = self.recent.hasher().hash_one(&touch.key);
-        let known = self.recent.get(&key).or_else(|| self.older.get(&key)).copied();
+        let key = digest(&touch.key);
+        let known = self.recent.find(key);
         // A clock that was put back makes nobody wait.
         let known = known.filter(|known| known.at <= now && now.since(known.at) <= Millis(self.window.0 * 1000));
-        let digest = |value: Option<u64>, before: fn(&Remembered) -> u64| {
+        let or_known = |value: Option<u64>, before: fn(&Remembered) -> u64| {
             value.or(known.as_ref().map(before)).unwrap_or_default()
         };
-        let hasher = self.recent.hasher();
         let next = Remembered {
             at: now,
-            place: digest(touch.place.as_ref().map(|place| hasher.hash_one(place)), |k| k.place),
-            tab: digest(touch.tab.map(|tab| hasher.hash_one(tab)), |k| k.tab),
+            place: or_known(touch.place.as_ref().map(digest), |k| k.place),
+            tab: or_known(touch.tab.as_ref().map(digest), |k| k.tab),
             state: touch.state,
-            profile: digest(touch.profile.as_ref().map(|profile| hasher.hash_one(profile)), |k| k.profile),
+            profile: or_known(touch.profile.as_ref().map(digest), |k| k.profile),
             connects: known.is_some_and(|known| known.connects),
         };
         // Whoever is about to fall out of the window cannot wait for a lazy batch.
@@ -313,25 +293,12 @@ impl Recorder {
             // So short a time ago that they will be seen again well within the window.
             let recent = |at: &Timestamp| now.since(*at) < Millis(self.resolution.0 * 1000) && !hides;
             if let Some(at) = seen(touch).filter(recent) {
-                if self.recent.len() < MAX_REMEMBERED {
-                    self.recent.insert(key, Remembered { at, ..next });
-                }
+                self.recent.put(key, Remembered { at, ..next });
                 return None;
             }
         }
-        if self.recent.len() < MAX_REMEMBERED {
-            self.recent.insert(key, next);
-        }
+        self.recent.put(key, next);
         Some(urgency)
-    }
-
-    /// Forgets the older half of the memory every window, so that it stays small without being searched.
-    fn turn(&mut self, now: Timestamp) {
-        let old = now.since(self.turned) > Millis(self.window.0 * 1000) || now < self.turned;
-        if old || self.recent.len() >= MAX_REMEMBERED {
-            self.older = std::mem::take(&mut self.recent);
-            self.turned = now;
-        }
     }
 
     fn lazy_hold(&self, now: Timestamp) -> Millis {
@@ -341,9 +308,7 @@ impl Recorder {
 
     /// Forgets what was known of somebody who has left: when they come back, wherever that is, it is news.
     pub fn forget(&mut self, key: &MemberKey) {
-        let key = self.recent.hasher().hash_one(key);
-        self.recent.remove(&key);
-        self.older.remove(&key);
+        self.recent.forget(digest(key));
     }
 
     /// What is dropped was not sent, so whoever it was of is sent again at their next request.
@@ -687,17 +652,5 @@ mod tests {
         recorder.take(at(3_600_000), on(1, "/a"));
         recorder.drain(at(3_600_000));
         assert_eq!(recorder.take(at(0), on(1, "/a")), Some(HOLD));
-    }
-
-    #[test]
-    fn the_memory_is_bounded() {
-        let mut recorder = recorder();
-        for guest in 0..100_000 {
-            recorder.take(at(0), on(guest, "/a"));
-            if guest % 1000 == 0 {
-                recorder.drain(at(0));
-            }
-        }
-        assert!(recorder.recent.len() + recorder.older.len() <= 2 * MAX_REMEMBERED);
     }
 }

@@ -16,6 +16,7 @@ mod live;
 mod login_object;
 mod object;
 mod origin;
+mod presence_keeping;
 mod presence_moves;
 mod presence_object;
 mod presence_relays;

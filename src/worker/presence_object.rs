@@ -8,11 +8,11 @@
 //! panic it is built anew from the rows, which are the truth.
 
 use super::clock;
-use super::object::{SWEEP, Store, call, integer, text};
+use super::object::{Store, call, integer, text};
 use super::presence_moves::Among;
 use super::presence_relays::Relays;
 use super::presence_room::Room;
-use super::presence_rows::{RingRows, Sheets, TABLES};
+use super::presence_rows::{RingRows, TABLES};
 use super::sockets::Sockets;
 use crate::config::Config;
 use crate::presence::attention::{Attention, OF_LATE};
@@ -23,7 +23,7 @@ use crate::presence::recorder::Recorder;
 use crate::presence::register::Register;
 use crate::presence::reports::{Report, Reports};
 use crate::presence::shards::Shards;
-use crate::presence::site::{Outcome, Site, Tally};
+use crate::presence::site::{Site, Tally};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::presence::totals::Counted;
 use crate::presence::watchers::PACE;
@@ -47,9 +47,6 @@ pub const ENTRY: &str = "x-presence-entry";
 
 /// The status of the answer to who is not let watch: a [`crate::protocol::call::Refusal`].
 pub const REFUSED: u16 = 409;
-
-/// How far apart two scrubs are at the least.
-const SCRUBS_APART: Seconds = Seconds(600);
 
 /// One site's presence.
 #[durable_object]
@@ -85,7 +82,7 @@ pub struct Presence {
     /// What those who watch have said; none where the settings are not sound.
     recorder: RefCell<Option<Recorder>>,
     /// When the files are to be scrubbed.
-    scrub_at: Cell<Option<Timestamp>>,
+    pub scrub_at: Cell<Option<Timestamp>>,
     /// Until when somebody waits already to do what is due then.
     waits_until: Cell<Option<Timestamp>>,
 }
@@ -521,87 +518,6 @@ impl Presence {
         self.drop_handed_over(&mut site, &mut outcome)?;
         self.keep(outcome)?;
         Ok(site)
-    }
-
-    /// Whether there was no sweep for a day. While anybody watches, the alarm comes for other reasons too.
-    fn sweep_is_due(&self) -> Result<bool> {
-        Ok(self.kept_time("swept")?.is_none_or(|swept| clock::now().since(swept) >= SWEEP))
-    }
-
-    /// Makes what was deleted unreadable, now or with what is deleted in the next minutes: all connections are cut by it,
-    /// and users can ask for it.
-    async fn scrub_soon(&self) -> Result<()> {
-        let now = clock::now();
-        let last = self.kept_time("scrubbed")?.filter(|last| *last <= now);
-        let at = last.map_or(now, |last| last.plus(SCRUBS_APART)).max(now);
-        self.keep_time("scrub_at", at)?;
-        self.scrub_at.set(Some(at));
-        self.scrub_if_due().await
-    }
-
-    async fn scrub_if_due(&self) -> Result<()> {
-        let now = clock::now();
-        let Some(at) = self.scrub_at.get() else { return Ok(()) };
-        if now < at {
-            self.store.wake_by(Some(at), now);
-            return Ok(());
-        }
-        self.keep_time("scrubbed", now)?;
-        self.forget_kept("scrub_at")?;
-        self.scrub_at.set(None);
-        self.store.scrub().await
-    }
-
-    fn kept_time(&self, name: &str) -> Result<Option<Timestamp>> {
-        Ok(self.kept(name)?.and_then(|text| text.parse().ok()).map(Timestamp::from_millis))
-    }
-
-    fn keep_time(&self, name: &str, time: Timestamp) -> Result<()> {
-        self.keep_as(name, time.as_millis().to_string())
-    }
-
-    /// A text that is kept by a name.
-    pub fn kept(&self, name: &str) -> Result<Option<String>> {
-        let row = self.store.first("SELECT value FROM kept WHERE name = ?", vec![name.into()])?;
-        Ok(text(row.and_then(|row| row.into_iter().next())))
-    }
-
-    /// Forgets it.
-    pub fn forget_kept(&self, name: &str) -> Result<()> {
-        self.store.run("DELETE FROM kept WHERE name = ?", vec![name.into()])
-    }
-
-    /// Keeps it.
-    pub fn keep_as(&self, name: &str, value: String) -> Result<()> {
-        self.store.run("INSERT OR REPLACE INTO kept VALUES (?, ?)", vec![name.into(), value.into()])
-    }
-
-    /// Sweeps out what nobody needs any more, and says whether there will be more.
-    fn sweep(&self) -> Result<bool> {
-        let since = self.since()?;
-        let before = since.as_millis();
-        let online = self.with_site(|presence, site| {
-            let store = &presence.store;
-            presence.keep(site.whole_outcome())?;
-            presence.register.borrow_mut().sweep(since, &Sheets(store))?;
-            store.run("DELETE FROM viewers WHERE at < ?", vec![before.into()])?;
-            store.run("DELETE FROM hidden WHERE at < ?", vec![before.into()])?;
-            let (slots, writes) = site.sweep();
-            for slot in slots {
-                store.run("DELETE FROM ring WHERE slot = ?", vec![slot.into()])?;
-            }
-            presence.keep(Outcome { writes: writes.into_iter().collect(), ..Outcome::default() })?;
-            Ok(site.counts().total + site.counts().bots > 0)
-        })?;
-        self.keep_time("swept", clock::now())?;
-        let viewers = self.store.first("SELECT 1 FROM viewers LIMIT 1", Vec::new())?;
-        let register = self.register.borrow_mut().is_empty(&Sheets(&self.store))?;
-        Ok(online || !register || viewers.is_some())
-    }
-
-    /// Since when it is to be told when somebody was last here.
-    pub fn since(&self) -> Result<Timestamp> {
-        Ok(clock::now().minus(self.config()?.last_seen_timeout))
     }
 }
 
