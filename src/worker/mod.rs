@@ -28,6 +28,7 @@ mod relay_object;
 mod request;
 mod setup;
 mod sockets;
+mod waiting;
 mod who;
 
 use crate::http::Headers;

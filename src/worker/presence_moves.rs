@@ -8,6 +8,7 @@ use super::clock;
 use super::object::{blob, text};
 use super::presence_object::Presence;
 use super::presence_rows::Sheets;
+use super::waiting::Together;
 use crate::presence::id::UserId;
 use crate::presence::member::{KeyRef, MemberKey, Viewed};
 use crate::presence::record;
@@ -17,8 +18,9 @@ use crate::presence::site::{Outcome, Site};
 use crate::presence::time::{Seconds, Timestamp};
 use crate::protocol::call::{Call, Share};
 use crate::protocol::moves::{LOAD, Load, Place, Row, Table, Taken, Wish};
-use futures_util::future::{FutureExt, LocalBoxFuture, Shared, join_all};
-use std::cell::{Cell, RefCell};
+use futures_util::future::join_all;
+use std::cell::Cell;
+use std::rc::Rc;
 use worker::{Error, Result, SqlStorageValue, console_error};
 
 /// After how long it is tried again to have handed over what was not.
@@ -33,14 +35,14 @@ pub struct Among {
     share: Option<Share>,
     /// Until when nothing has to be handed over; for ever, where all was.
     settled: Cell<Option<Timestamp>>,
-    settling: RefCell<Option<Shared<LocalBoxFuture<'static, ()>>>>,
+    settling: Together,
 }
 
 impl Among {
     /// The object of this name.
     pub fn of(name: Option<String>) -> Self {
         let share = name.and_then(|name| Share::of(&name));
-        Self { share, settled: Cell::new(None), settling: RefCell::default() }
+        Self { share, settled: Cell::new(None), settling: Together::default() }
     }
 
     /// Which it is.
@@ -62,20 +64,8 @@ impl Presence {
         if self.among.settled.get().is_some_and(settled) {
             return;
         }
-        let known = self.among.settling.borrow().clone();
-        let settling = match (known, self.this.upgrade()) {
-            (Some(settling), _) => settling,
-            (None, Some(this)) => {
-                let settling = async move { this.have_handed_over().await }.boxed_local().shared();
-                *self.among.settling.borrow_mut() = Some(settling.clone());
-                // Should whoever has asked not wait any more, it goes on.
-                let to_the_end = settling.clone();
-                self.store.wait_until(to_the_end);
-                settling
-            }
-            (None, None) => return,
-        };
-        settling.await;
+        let work = |presence: Rc<Self>| async move { presence.have_handed_over().await };
+        self.among.settling.wait(&self.store, &self.this, work).await;
     }
 
     async fn have_handed_over(&self) {
@@ -87,7 +77,7 @@ impl Presence {
             }
         };
         self.among.settled.set(Some(until));
-        self.among.settling.borrow_mut().take();
+        self.among.settling.done();
     }
 
     async fn try_to_have_handed_over(&self) -> Result<()> {

@@ -14,6 +14,7 @@ use super::presence_relays::Relays;
 use super::presence_room::Room;
 use super::presence_rows::{RingRows, TABLES};
 use super::sockets::Sockets;
+use super::waiting::Timer;
 use crate::config::Config;
 use crate::presence::attention::{Attention, OF_LATE};
 use crate::presence::gathering::Gathering;
@@ -24,7 +25,7 @@ use crate::presence::register::Register;
 use crate::presence::reports::{Report, Reports};
 use crate::presence::shards::Shards;
 use crate::presence::site::{Site, Tally};
-use crate::presence::time::{Millis, Seconds, Timestamp};
+use crate::presence::time::{Millis, Timestamp};
 use crate::presence::totals::Counted;
 use crate::presence::watchers::PACE;
 use crate::protocol::call::{Call, Entry, read_text, write};
@@ -83,8 +84,7 @@ pub struct Presence {
     recorder: RefCell<Option<Recorder>>,
     /// When the files are to be scrubbed.
     pub scrub_at: Cell<Option<Timestamp>>,
-    /// Until when somebody waits already to do what is due then.
-    waits_until: Cell<Option<Timestamp>>,
+    timer: Timer,
 }
 
 impl DurableObject for PresenceObject {
@@ -112,7 +112,7 @@ impl DurableObject for PresenceObject {
             room,
             recorder: RefCell::new(recorder),
             scrub_at: Cell::new(None),
-            waits_until: Cell::new(None),
+            timer: Timer::default(),
         });
         Self { presence: AssertUnwindSafe(presence) }
     }
@@ -344,16 +344,7 @@ impl Presence {
 
     /// Does in some time whatever is due then, unless that is seen to already.
     pub fn work_in(&self, wait: Millis) {
-        let (now, at) = (clock::now(), clock::now().plus(wait));
-        // Whoever was to wait may have been cut off.
-        let waits = self.waits_until.get().filter(|before| before.plus(Seconds(1)) >= now);
-        let Some(this) = self.this.upgrade().filter(|_| waits.is_none_or(|before| at < before)) else { return };
-        self.waits_until.set(Some(at));
-        self.store.wait_until(async move {
-            Delay::from(Duration::from_millis(u64::from(wait.0))).await;
-            this.waits_until.set(None);
-            this.work();
-        });
+        self.timer.set(&self.store, wait, &self.this, |presence| &presence.timer, Self::work);
     }
 
     /// Does what is due: whatever was said is heard and stored, and what there is to tell is told.

@@ -11,6 +11,7 @@ use super::object::{Store, call};
 use super::presence_object::{ENTRY, REFUSED};
 use super::presence_room::Room;
 use super::sockets::Sockets;
+use super::waiting::{Timer, Together};
 use super::{clock, recording};
 use crate::config::Config;
 use crate::presence::copies::{Copies, Progress};
@@ -21,7 +22,7 @@ use crate::presence::site::Lease;
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::protocol::call::{Call, Entry, Share, read_text, write};
 use crate::protocol::relay::{Follow, Followed, RelayCall};
-use futures_util::future::{FutureExt, LocalBoxFuture, Shared, join, join_all, select};
+use futures_util::future::{FutureExt, join, join_all, select};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -68,14 +69,14 @@ struct Relay {
     copies: RefCell<Copies>,
     /// Whether every part was copied, or asked for in vain.
     ready: Cell<bool>,
-    renewing: RefCell<Option<Shared<LocalBoxFuture<'static, ()>>>>,
+    renewing: Together,
     below: RefCell<BTreeSet<u32>>,
     /// How many are about to watch.
     entering: Cell<usize>,
     /// Which pages have connected since the parts were told of some, and when that was.
     connecting: RefCell<Vec<Lease>>,
     connected_at: Cell<Option<Timestamp>>,
-    waits_until: Cell<Option<Timestamp>>,
+    timer: Timer,
     /// When the parts were told last which pages are open.
     renewed_at: Cell<Option<Timestamp>>,
 }
@@ -97,12 +98,12 @@ impl DurableObject for RelayObject {
             room,
             copies: RefCell::new(Copies::new(window, parts)),
             ready: Cell::new(false),
-            renewing: RefCell::default(),
+            renewing: Together::default(),
             below: RefCell::default(),
             entering: Cell::new(0),
             connecting: RefCell::default(),
             connected_at: Cell::new(None),
-            waits_until: Cell::new(None),
+            timer: Timer::default(),
             renewed_at: Cell::new(None),
         });
         relay.note_company();
@@ -315,19 +316,8 @@ impl Relay {
 
     /// Tells each part which pages are open, and comes to where it is.
     async fn renew(&self) {
-        let known = self.renewing.borrow().clone();
-        let renewing = match (known, self.this.upgrade()) {
-            (Some(renewing), _) => renewing,
-            (None, Some(this)) => {
-                let renewing = async move { this.follow_all().await }.boxed_local().shared();
-                *self.renewing.borrow_mut() = Some(renewing.clone());
-                // Should whoever has asked not wait any more, it goes on.
-                self.store.wait_until(renewing.clone());
-                renewing
-            }
-            (None, None) => return,
-        };
-        renewing.await;
+        let work = |relay: Rc<Self>| async move { relay.follow_all().await };
+        self.renewing.wait(&self.store, &self.this, work).await;
     }
 
     /// When the parts are to be told next which pages are open. A clock that was put back makes nobody wait.
@@ -366,7 +356,7 @@ impl Relay {
             .await;
         }
         self.ready.set(true);
-        self.renewing.borrow_mut().take();
+        self.renewing.done();
     }
 
     async fn follow(&self, share: &Share, number: u32, open: Vec<Lease>) {
@@ -437,15 +427,6 @@ impl Relay {
     }
 
     fn tell_in(&self, wait: Millis) {
-        let at = clock::now().plus(wait);
-        let Some(this) = self.this.upgrade().filter(|_| self.waits_until.get().is_none_or(|before| at < before)) else {
-            return;
-        };
-        self.waits_until.set(Some(at));
-        self.store.wait_until(async move {
-            Delay::from(Duration::from_millis(u64::from(wait.0))).await;
-            this.waits_until.set(None);
-            this.tell();
-        });
+        self.timer.set(&self.store, wait, &self.this, |relay| &relay.timer, Self::tell);
     }
 }
