@@ -96,7 +96,7 @@ impl Overloaded {
         for (signal, _) in dropped.into_iter().rev().take(20) {
             let again = self.given.iter().any(|(other, _)| key_of(other) == key_of(&signal));
             if let (Signal::Touch(_), false) = (&signal, again) {
-                let taken = self.recorder.take_unless_seen(self.now, signal, |_| None);
+                let taken = self.recorder.take_of_page(self.now, signal, |_| None);
                 assert!(taken.kept, "whoever was dropped is sent again");
             }
         }

@@ -76,18 +76,19 @@ impl Recorder {
     /// Takes a signal, and says how long from now the batch has to be sent, if somebody must see to that who was not
     /// asked before.
     pub fn take(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
-        self.take_unless_seen(now, signal, |_| None).due
+        let urgency = self.admit(now, &signal, None::<fn(&Touch) -> Option<Timestamp>>)?;
+        self.add(now, signal, urgency).due
     }
 
-    /// The same, where another isolate may have recorded the visitor: `seen` says when that was, as the request has a word
-    /// of it. It is asked only where it matters.
-    pub fn take_unless_seen(
+    /// The same of a page that was asked for. Another isolate may have recorded the visitor: `seen` says when that was, as
+    /// the request has a word of it. It is asked only where it matters.
+    pub fn take_of_page(
         &mut self,
         now: Timestamp,
         signal: Signal,
         seen: impl FnOnce(&Touch) -> Option<Timestamp>,
     ) -> Taken {
-        let urgency = self.admit(now, &signal, seen);
+        let urgency = self.admit(now, &signal, Some(seen));
         urgency.map_or(Taken::default(), |urgency| self.add(now, signal, urgency))
     }
 
@@ -100,7 +101,7 @@ impl Recorder {
 
     /// The same where a refresh needs not be sent.
     pub fn take_news(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
-        let urgency = self.admit(now, &signal, |_| None)?;
+        let urgency = self.admit(now, &signal, None::<fn(&Touch) -> Option<Timestamp>>)?;
         if urgency > Urgency::Refresh { self.add(now, signal, urgency).due } else { None }
     }
 
@@ -109,12 +110,12 @@ impl Recorder {
         &mut self,
         now: Timestamp,
         signal: &Signal,
-        seen: impl FnOnce(&Touch) -> Option<Timestamp>,
+        of_page: Option<impl FnOnce(&Touch) -> Option<Timestamp>>,
     ) -> Option<Urgency> {
         self.counted.received = self.counted.received.saturating_add(1);
         match signal {
             Signal::Touch(touch) => {
-                let urgency = self.consider(now, touch, seen);
+                let urgency = self.consider(now, touch, of_page);
                 self.counted.suppressed = self.counted.suppressed.saturating_add(u32::from(urgency.is_none()));
                 urgency
             }
@@ -251,7 +252,7 @@ impl Recorder {
         &mut self,
         now: Timestamp,
         touch: &Touch,
-        seen: impl FnOnce(&Touch) -> Option<Timestamp>,
+        of_page: Option<impl FnOnce(&Touch) -> Option<Timestamp>>,
     ) -> Option<Urgency> {
         self.recent.turn(now);
         if let Some(was) = &touch.was {
@@ -281,7 +282,7 @@ impl Recorder {
         let urgency = match known {
             _ if signs_in || shown_otherwise => Urgency::Prompt,
             Some(known) if !late && !moved(known) => Urgency::Refresh,
-            Some(known) if !late && known.connects && is_of_a_page(touch) => Urgency::Echo,
+            Some(known) if !late && known.connects && of_page.is_some() => Urgency::Echo,
             _ => Urgency::News,
         };
         let fresh = known.is_some_and(|known| now.since(known.at) < Millis(self.resolution.0 * 1000));
@@ -292,7 +293,7 @@ impl Recorder {
             self.strayed = Some(now);
             // So short a time ago that they will be seen again well within the window.
             let recent = |at: &Timestamp| now.since(*at) < Millis(self.resolution.0 * 1000) && !hides;
-            if let Some(at) = seen(touch).filter(recent) {
+            if let Some(at) = of_page.and_then(|seen| seen(touch)).filter(recent) {
                 self.recent.put(key, Remembered { at, ..next });
                 return None;
             }
@@ -333,11 +334,6 @@ impl Recorder {
             }
         }
     }
-}
-
-/// Whether a touch tells of a page that was asked for.
-fn is_of_a_page(touch: &Touch) -> bool {
-    touch.was.is_none() && touch.tab.is_none() && touch.place.is_some()
 }
 
 /// Whether a touch tells nothing but that a visitor is here.
@@ -426,18 +422,21 @@ mod tests {
         let mut recorder = recorder();
         recorder.heed(at(0), at(0), Attention::Watched(Millis(0)));
         let connects = |recorder: &mut Recorder, millis| recorder.connects(at(millis), touch(1).key.borrow());
-        assert_eq!(recorder.take(at(1000), on(1, "/a")), Some(Millis(0)), "who comes is told of at once");
+        let page = |recorder: &mut Recorder, millis, signal| recorder.take_of_page(at(millis), signal, |_| None).due;
+        assert_eq!(page(&mut recorder, 1000, on(1, "/a")), Some(Millis(0)), "who comes is told of at once");
         recorder.drain(at(1000));
         assert_eq!(connects(&mut recorder, 1300), []);
-        assert_eq!(recorder.take(at(9000), on(1, "/b")), Some(CONNECTING));
+        assert_eq!(page(&mut recorder, 9000, on(1, "/b")), Some(CONNECTING));
         assert_eq!(recorder.take(at(9100), on(2, "/b")), Some(Millis(0)));
         assert_eq!(recorder.drain(at(9100)).list.len(), 1, "others do not take it along");
         assert!(recorder.is_waiting() && !recorder.has_news());
         assert_eq!(connects(&mut recorder, 9300), [on(1, "/b")]);
         assert!(!recorder.is_waiting());
-        assert_eq!(recorder.take(at(20_000), on(1, "/d")), Some(CONNECTING));
+        assert_eq!(recorder.take(at(15_000), on(1, "/c")), Some(Millis(0)), "what a page reports is not waited with");
+        recorder.drain(at(15_000));
+        assert_eq!(page(&mut recorder, 20_000, on(1, "/d")), Some(CONNECTING));
         assert_eq!(recorder.drain(at(22_990)).list.len(), 1, "a page that does not connect");
-        assert_eq!(recorder.take(at(30_000), on(1, "/e")), Some(Millis(0)), "is not waited for again");
+        assert_eq!(page(&mut recorder, 30_000, on(1, "/e")), Some(Millis(0)), "is not waited for again");
     }
 
     #[test]
@@ -572,7 +571,7 @@ mod tests {
     fn whom_another_isolate_has_just_recorded_is_not_sent_again_unless_they_tell_more() {
         let mut recorder = recorder();
         let mut take = |millis, touch: Touch| {
-            let taken = recorder.take_unless_seen(at(millis), Signal::Touch(touch), |_| Some(at(0)));
+            let taken = recorder.take_of_page(at(millis), Signal::Touch(touch), |_| Some(at(0)));
             (taken.kept, recorder.has_neighbours(at(millis)))
         };
         let Signal::Touch(moves) = on(1, "/a") else { panic!("a touch") };
@@ -594,7 +593,7 @@ mod tests {
         recorder.take(at(0), on(1, "/a"));
         for millis in [1000, 40_000] {
             let asked = |_: &Touch| panic!("nobody asks");
-            recorder.take_unless_seen(at(millis), Signal::Touch(touch(1)), asked);
+            recorder.take_of_page(at(millis), Signal::Touch(touch(1)), asked);
         }
         assert_eq!(recorder.drain(at(40_000)).list.len(), 2);
     }

@@ -63,13 +63,16 @@ async fn record_as(
     let known = who::look_up(&asker, &keys, None, env).await.unwrap_or_default();
     let (now, window) = (clock::now(), config.window());
     let visitor = Visitor { asker: &asker, known: known.as_ref(), keys: &keys, now, window };
-    record(signals(&visitor), &visitor, config, env, ctx);
+    for signal in signals(&visitor) {
+        let due = with(&site, config, |recorder| recorder.take(now, signal));
+        send_when_due(due, &site, env, ctx);
+    }
     Ok(())
 }
 
-/// Records signals of a visitor. Whoever's request brings the first of a batch sees to it that the batch is sent.
+/// Records signals of a visitor by a page that was asked for.
 ///
-/// Of who was recorded on a page there is a word for other isolates, where these serve the same visitors.
+/// Of who was recorded there is a word for other isolates, where these serve the same visitors.
 pub fn record(
     signals: Vec<Signal>,
     visitor: &Visitor<'_>,
@@ -88,14 +91,19 @@ pub fn record(
                 }
                 Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut(_) => None,
             };
-            (recorder.take_unless_seen(now, signal, seen), word)
+            (recorder.take_of_page(now, signal, seen), word)
         });
         word = its_word.filter(|_| taken.kept);
-        if let Some(hold) = taken.due {
-            ctx.wait_until(send_in(hold, site.clone(), env.clone()));
-        }
+        send_when_due(taken.due, site, env, ctx);
     }
     word
+}
+
+/// Whoever's request brings the first of a batch sees to it that the batch is sent.
+fn send_when_due(due: Option<Millis>, site: &SiteName, env: &Env, ctx: &Context) {
+    if let Some(hold) = due {
+        ctx.wait_until(send_in(hold, site.clone(), env.clone()));
+    }
 }
 
 /// Sends what is new now, so that whoever reads next sees it.

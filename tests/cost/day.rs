@@ -247,7 +247,8 @@ impl Day<'_> {
         known.used = at;
         let view = View { visitor, page: self.random.u32(..self.traffic.pages), first };
         let signals = visitors::signals(&view, at, WINDOW);
-        let holds: Vec<_> = signals.iter().filter_map(|signal| known.recorder.take(at, signal.clone())).collect();
+        let holds: Vec<_> =
+            signals.iter().filter_map(|signal| known.recorder.take_of_page(at, signal.clone(), |_| None).due).collect();
         for hold in holds {
             self.timers += 1;
             self.plan(at.plus(hold), Event::Send { isolate });

@@ -155,6 +155,31 @@ fn a_flood_is_left_unread_and_then_shown_out() {
 }
 
 #[test]
+fn whose_pages_connect_is_told_of_as_the_next_one_does_or_in_a_while() {
+    let site = Origin::with_headers(|_| String::new());
+    let server = setup().before(&site).start();
+    let visitor = [("cf-connecting-ip", "10.0.0.7")];
+    let at = |path: &str| {
+        let mut limit = 1;
+        eventually(vec![path.to_owned()], || {
+            limit += 1;
+            let list = server.json(&format!("/_presence/v1/pages.json?limit={limit}"));
+            list["pages"].as_array().unwrap().iter().map(|page| page["path"].as_str().unwrap().to_owned()).collect()
+        });
+    };
+    server.by("10.0.0.7").document().get("/a");
+    let first = Watcher::open(&server, "?tab=one", &visitor);
+    at("/a");
+    server.by("10.0.0.7").document().get("/b");
+    drop(first);
+    let _second = Watcher::open(&server, "?tab=two", &visitor);
+    at("/b");
+    // This one does not connect.
+    server.by("10.0.0.7").document().get("/c");
+    at("/c");
+}
+
+#[test]
 fn one_visitor_has_so_many_connections_and_no_more() {
     let server = setup().start();
     let mut open: Vec<_> = (0..32).map(|_| Watcher::open(&server, "?view=count", &[])).collect();
