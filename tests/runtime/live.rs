@@ -159,14 +159,7 @@ fn whose_pages_connect_is_told_of_as_the_next_one_does_or_in_a_while() {
     let site = Origin::with_headers(|_| String::new());
     let server = setup().before(&site).start();
     let visitor = [("cf-connecting-ip", "10.0.0.7")];
-    let at = |path: &str| {
-        let mut limit = 1;
-        eventually(vec![path.to_owned()], || {
-            limit += 1;
-            let list = server.json(&format!("/_presence/v1/pages.json?limit={limit}"));
-            list["pages"].as_array().unwrap().iter().map(|page| page["path"].as_str().unwrap().to_owned()).collect()
-        });
-    };
+    let at = |path: &str| eventually(vec![path.to_owned()], || server.pages());
     server.by("10.0.0.7").document().get("/a");
     let first = Watcher::open(&server, "?tab=one", &visitor);
     at("/a");
