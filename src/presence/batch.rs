@@ -113,9 +113,9 @@ impl Batch {
         self.drop_excess()
     }
 
-    /// What somebody's page may tell itself, as it connects.
-    pub fn take_echoes_of(&mut self, key: KeyRef<'_>) -> Vec<Signal> {
-        let of_them = |(_, urgency, signal): &mut Waiting| *urgency == Urgency::Echo && signal.key() == key;
+    /// What was to be told of where somebody is, and their page can tell itself, as it connects.
+    pub fn take_touches_of(&mut self, key: KeyRef<'_>) -> Vec<Signal> {
+        let of_them = |(_, _, signal): &mut Waiting| matches!(signal, Signal::Touch(_)) && signal.key() == key;
         self.0.extract_if(.., of_them).map(|(_, _, signal)| signal).collect()
     }
 

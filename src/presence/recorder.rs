@@ -153,7 +153,7 @@ impl Recorder {
         if let Some(known) = self.recent.find(digest) {
             self.recent.put(digest, Remembered { at: now, connects: true, ..known });
         }
-        self.batch.take_echoes_of(key)
+        self.batch.take_touches_of(key)
     }
 
     /// Says who wants to know what is new, as it was answered to what was sent at `sent`.
@@ -426,6 +426,8 @@ mod tests {
         assert_eq!(page(&mut recorder, 1000, on(1, "/a")), Some(Millis(0)), "who comes is told of at once");
         recorder.drain(at(1000));
         assert_eq!(connects(&mut recorder, 1300), []);
+        recorder.take(at(2000), on(1, "/a2"));
+        assert_eq!(connects(&mut recorder, 2100), [on(1, "/a2")], "or they would come too late");
         assert_eq!(page(&mut recorder, 9000, on(1, "/b")), Some(CONNECTING));
         assert_eq!(recorder.take(at(9100), on(2, "/b")), Some(Millis(0)));
         assert_eq!(recorder.drain(at(9100)).list.len(), 1, "others do not take it along");
