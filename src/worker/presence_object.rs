@@ -146,6 +146,8 @@ impl DurableObject for PresenceObject {
             }
             Call::Read(query, scope) => {
                 presence.asked.set(Some(clock::now()));
+                // Whoever asks sees what was said before.
+                presence.hear_all()?;
                 presence.with_site(|presence, site| Ok(part::tell(&query, scope, site, presence)))?
             }
             Call::Metrics => write(&presence.with_site(|presence, site| {
@@ -236,7 +238,9 @@ impl Presence {
             Attention::Nobody => self.gathering.borrow_mut().note(clock::now()),
             // What is told together is stored together.
             Attention::Watched(next) => {
-                self.work_in(next);
+                if next > Millis(0) {
+                    self.work_in(next);
+                }
                 next
             }
             // Whoever looks is not kept waiting.
@@ -349,14 +353,18 @@ impl Presence {
 
     /// Does what is due: whatever was said is heard and stored, and what there is to tell is told.
     pub fn work(&self) {
-        let heard = self.with_held(|presence, held| {
+        if let Err(error) = self.hear_all().and_then(|()| self.with_site(|_, _| Ok(()))) {
+            console_error!("what was due was not done: {error}");
+        }
+    }
+
+    /// Has the site hear all that was said.
+    fn hear_all(&self) -> Result<()> {
+        self.with_held(|presence, held| {
             presence.advance(&mut held.site);
             presence.hear_taken(&mut held.site, Recorder::has_news);
             Ok(())
-        });
-        if let Err(error) = heard.and_then(|()| self.with_site(|_, _| Ok(()))) {
-            console_error!("what was due was not done: {error}");
-        }
+        })
     }
 
     /// Has the site hear what was taken, if there is any news in it and that is wanted now.
