@@ -83,6 +83,9 @@ impl Batch {
     pub fn push(&mut self, now: Timestamp, urgency: Urgency, signal: Signal) -> (bool, Vec<Signal>) {
         let one = (now, urgency, signal);
         let kept = self.len() < MAX_BATCH || self.0.iter().any(|other| Worth::of(other) < Worth::of(&one));
+        if urgency != Urgency::Echo {
+            self.hurry_echoes_before(&one.2);
+        }
         self.0.push(one);
         (kept, self.drop_excess())
     }
@@ -117,6 +120,17 @@ impl Batch {
     pub fn take_touches_of(&mut self, key: KeyRef<'_>) -> Vec<Signal> {
         let of_them = |(_, _, signal): &mut Waiting| matches!(signal, Signal::Touch(_)) && signal.key() == key;
         self.0.extract_if(.., of_them).map(|(_, _, signal)| signal).collect()
+    }
+
+    /// What was told of somebody before goes before what is told of them now: a page's touch that came after a sign-out, or
+    /// after the guest became a user, would have them here again.
+    fn hurry_echoes_before(&mut self, signal: &Signal) {
+        let was = if let Signal::Touch(touch) = signal { touch.was.as_ref().map(MemberKey::borrow) } else { None };
+        for (_, urgency, before) in &mut self.0 {
+            if *urgency == Urgency::Echo && (before.key() == signal.key() || Some(before.key()) == was) {
+                *urgency = Urgency::News;
+            }
+        }
     }
 
     /// Drops what is said of a user.

@@ -442,6 +442,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_of_a_page_never_comes_after_what_was_told_later() {
+        let sally = || UserId::parse("sally").unwrap();
+        let as_sally = |was| Touch { key: MemberKey::User(sally()), was, ..touch(0) };
+        let page_of = |touch: Touch| {
+            let Signal::Touch(Touch { place, .. }) = on(1, "/b") else { panic!("a touch") };
+            Signal::Touch(Touch { place, ..touch })
+        };
+        let leave = Signal::Leave { key: touch(1).key, tab: None };
+        let signs_in = Signal::Touch(as_sally(Some(touch(1).key)));
+        for (page, then) in [
+            (page_of(as_sally(None)), Signal::SignOut(sally())),
+            (page_of(touch(1)), signs_in),
+            (page_of(touch(1)), leave),
+        ] {
+            let mut recorder = recorder();
+            recorder.take(at(0), page.clone());
+            recorder.drain(at(0));
+            recorder.connects(at(300), page.key());
+            let elsewhere = Place { path: PagePath::parse("/c").unwrap(), title: None, topic: None };
+            let page = page.at(|_| Some(elsewhere));
+            assert_eq!(recorder.take_of_page(at(9000), page.clone(), |_| None).due, Some(CONNECTING));
+            recorder.take(at(9100), then.clone());
+            let sent: Vec<_> = Vec::from(recorder.drain(at(9300))).into_iter().map(|report| report.signal).collect();
+            assert_eq!(sent, [page, then]);
+        }
+    }
+
+    #[test]
     fn where_nobody_looks_news_waits_for_more_and_what_hides_or_ends_does_not() {
         let mut recorder = recorder();
         recorder.heed(at(-8), at(0), Attention::Nobody);
