@@ -374,15 +374,21 @@ fn who_was_cut_off_goes_on_where_they_were() {
 #[test]
 fn an_open_socket_keeps_its_visitor_online() {
     let server = setup().var("ONLINE_TIMEOUT", "5").var("TOUCH_RESOLUTION", "0").start();
-    let mut sally = Watcher::open(&server, &format!("?token={}", token("sally")), &[]);
-    let mut watcher = Watcher::open(&server, "", &[]);
-    touch(&server, "bob", json!({}));
+    keep_sally_by_pings(&server);
+}
+
+/// Sally and somebody else are connected, and Bob is not. He was touched after her, so when he is gone it is her pings that
+/// have kept her.
+pub fn keep_sally_by_pings(server: &Server) -> (Watcher, Watcher) {
+    let mut sally = Watcher::open(server, &format!("?token={}", token("sally")), &[]);
+    let mut watcher = Watcher::open(server, "", &[]);
+    touch(server, "bob", json!({}));
     watcher.until(|watcher| watcher.ids() == ["bob", "sally"]);
-    // Bob was touched after her, so when he is gone it is her pings that have kept her.
     eventually(vec!["sally".to_owned()], || {
         [&mut sally, &mut watcher].into_iter().for_each(Watcher::ping);
         server.ids(ONLINE)
     });
+    (sally, watcher)
 }
 
 /// The events of a stream, each as its type, its id and its data.

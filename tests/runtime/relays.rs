@@ -1,7 +1,7 @@
 //! Who watches a site of several objects sees one site.
 
 use crate::harness::*;
-use crate::live::{hooked, setup, token, touch};
+use crate::live::{hooked, keep_sally_by_pings, setup, token, touch};
 use crate::live_crowd::Over;
 use crate::live_socket::*;
 use serde_json::json;
@@ -115,14 +115,7 @@ fn a_watcher_sees_those_of_all_objects_come_move_and_go() {
 #[test]
 fn a_socket_keeps_its_visitor_online_wherever_they_are_kept() {
     let server = over(3).var("ONLINE_TIMEOUT", "3").var("TOUCH_RESOLUTION", "0").start();
-    let mut sally = Watcher::open(&server, &format!("?token={}", token("sally")), &[]);
-    let mut watcher = Watcher::open(&server, "", &[]);
-    touch(&server, "bob", json!({}));
-    watcher.until(|watcher| watcher.ids() == ["bob", "sally"]);
-    eventually(vec!["sally".to_owned()], || {
-        [&mut sally, &mut watcher].into_iter().for_each(Watcher::ping);
-        server.ids(ONLINE)
-    });
+    let (mut sally, _watcher) = keep_sally_by_pings(&server);
     sally.say(&json!({"type": "touch", "path": "/here"}));
     let path = || server.json("/_presence/v1/users/sally.json")["location"]["path"].clone();
     eventually(json!("/here"), path);
