@@ -131,9 +131,11 @@ function shims(wanted) {
       `exec '${real(name)}' "$@"`,
     ];
     const path = join(folder, name);
-    writeFileSync(`${path}.new`, `${lines.join("\n")}\n`);
-    chmodSync(`${path}.new`, 0o755);
-    renameSync(`${path}.new`, path);
+    // Another build may do the same at the same time.
+    const fresh = `${path}.${process.pid}`;
+    writeFileSync(fresh, `${lines.join("\n")}\n`);
+    chmodSync(fresh, 0o755);
+    renameSync(fresh, path);
   }
   return folder;
 }
