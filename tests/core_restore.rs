@@ -56,6 +56,8 @@ fn report() -> impl Strategy<Value = Report> {
 #[derive(Clone, Debug)]
 enum Step {
     Batch(Vec<Report>),
+    /// Heard, to be stored with what comes next.
+    Hear(Vec<Report>),
     Pass(i64),
     PutBack(i64),
     Sweep,
@@ -66,6 +68,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => proptest::collection::vec(report(), 1..5).prop_map(Step::Batch),
+        4 => proptest::collection::vec(report(), 1..5).prop_map(Step::Hear),
         4 => (0..2_000i64).prop_map(Step::Pass),
         3 => (0..40_000i64).prop_map(Step::Pass),
         2 => (0..100_000i64).prop_map(Step::PutBack),
@@ -113,6 +116,13 @@ proptest! {
         for step in steps {
             match step {
                 Step::Batch(reports) => rows.store(site.apply(at(time), reports).writes),
+                Step::Hear(reports) => {
+                    site.go_on(at(time), Vec::new);
+                    if site.was_put_back() {
+                        rows.store(site.outcome().writes);
+                    }
+                    site.hear(at(time), reports);
+                }
                 Step::Pass(millis) => time += millis,
                 Step::PutBack(millis) => time -= millis,
                 Step::Sweep => {
@@ -150,6 +160,19 @@ proptest! {
 
 fn named(key: MemberKey) -> Touch {
     Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online }
+}
+
+#[test]
+fn who_leaves_and_is_gone_before_that_is_stored_does_not_come_back() {
+    let (mut site, mut rows) = (Site::new(WINDOW, at(0)), Rows::default());
+    let tab = Some(TabId(1));
+    rows.store(site.apply(at(0), aged(0, Signal::Touch(Touch { tab, ..named(key(0)) }))).writes);
+    site.hear(at(20_000), aged(15_000, Signal::Leave { key: key(0), tab }));
+    site.go_on(at(20_001), Vec::new);
+    assert_eq!(site.counts().users, 0);
+    rows.store(site.outcome().writes);
+    let (restored, ..) = Site::restore(WINDOW, &rows.0, at(20_002), &[]);
+    assert_eq!(restored.counts().users, 0);
 }
 
 fn aged(age: u32, signal: Signal) -> Vec<Report> {

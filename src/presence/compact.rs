@@ -260,6 +260,11 @@ impl Member {
         !before
     }
 
+    /// Whether they are to be stored anew.
+    pub fn is_changed(&self) -> bool {
+        self.has(CHANGED)
+    }
+
     /// Takes that mark off, and says whether it was there.
     pub fn unmark_changed(&mut self) -> bool {
         let before = self.has(CHANGED);

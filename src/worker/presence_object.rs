@@ -280,7 +280,7 @@ impl Presence {
         let signed_in: Vec<_> = reports.list.iter().filter_map(|report| signed_in(&report.signal).cloned()).collect();
         let signals = reports.list.len();
         self.with_held(|presence, held| {
-            presence.advance(&mut held.site);
+            presence.advance(&mut held.site)?;
             // What a guest's pages have said goes over to the user that they are now, or they would be a guest again by it.
             presence.hear_taken(&mut held.site, Recorder::has_news);
             for members in packed {
@@ -361,7 +361,7 @@ impl Presence {
     /// Has the site hear all that was said.
     fn hear_all(&self) -> Result<()> {
         self.with_held(|presence, held| {
-            presence.advance(&mut held.site);
+            presence.advance(&mut held.site)?;
             presence.hear_taken(&mut held.site, Recorder::has_news);
             Ok(())
         })
@@ -421,7 +421,7 @@ impl Presence {
     fn bring_up_to_date(&self, site: &mut Site) -> Result<()> {
         // What the last row cost is told by the next one.
         site.totals.rows += self.store.take_written();
-        self.advance(site);
+        self.advance(site)?;
         self.hear_taken(site, |recorder| recorder.is_due(clock::now()));
         self.keep(site.outcome())?;
         let now = clock::now();
@@ -451,9 +451,10 @@ impl Presence {
 
     /// Brings the site to the present.
     #[inline(never)]
-    fn advance(&self, site: &mut Site) {
+    fn advance(&self, site: &mut Site) -> Result<()> {
         let (now, window) = (clock::now(), site.window());
         site.go_on(now, || self.leases(window, now));
+        if site.was_put_back() { self.keep(site.outcome()) } else { Ok(()) }
     }
 
     /// Whoever comes back after this is news, should it be to the same page.

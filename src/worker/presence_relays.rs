@@ -74,9 +74,14 @@ impl Relays {
         self.untold.borrow_mut().push(row.to_vec());
         self.untold_bytes.set(self.untold_bytes.get() + row.len());
         if self.untold_bytes.get() > MAX_UNTOLD {
-            self.take_untold();
-            self.told.set(None);
+            self.tell_anew();
         }
+    }
+
+    /// Has the part copied anew.
+    pub fn tell_anew(&self) {
+        self.take_untold();
+        self.told.set(None);
     }
 
     fn take_untold(&self) -> Vec<Vec<u8>> {
@@ -144,9 +149,10 @@ impl Presence {
                 .filter_map(|(slot, head)| Some((record::decode::<Head>(&head).ok()?.version, slot)))
                 .collect();
             heads.sort_unstable();
-            // Rows of before are written over one day.
+            // Rows of before are written over one day, and all at once where somebody was erased.
             let recent = u64::try_from(at.minus(RECALL).as_millis()).unwrap_or_default();
-            let since = since.filter(|since| (recent..=version).contains(since));
+            let unbroken = |since| since == version || heads.first().is_some_and(|(first, _)| *first <= since);
+            let since = since.filter(|since| (recent..=version).contains(since) && unbroken(*since));
             let wanted = heads.into_iter().filter(|(version, _)| since.is_none_or(|since| *version > since));
             let told = wanted.filter_map(|(_, slot)| rows.read(slot)).collect();
             rows.done()?;

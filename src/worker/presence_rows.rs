@@ -125,6 +125,8 @@ impl Presence {
         let outcome = site.erase(user);
         self.store.run("DELETE FROM ring", Vec::new())?;
         self.keep(outcome)?;
+        // No row says that they are gone.
+        self.relays.tell_anew();
         let mut register = self.register.borrow_mut();
         let sheets = Sheets(&self.store);
         register.forget(std::slice::from_ref(user), &sheets)?;

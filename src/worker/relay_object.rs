@@ -283,7 +283,7 @@ impl Relay {
         }
         drop(room);
         if !self.copies.borrow_mut().follow(&progress) && wanted {
-            self.renew_soon();
+            self.catch_up(progress.number, progress.to);
         }
         self.tell();
         wanted
@@ -305,10 +305,15 @@ impl Relay {
         }
     }
 
-    fn renew_soon(&self) {
+    /// Comes to where a part is that has got this far.
+    fn catch_up(&self, number: u32, version: u64) {
         if let Some(this) = self.this.upgrade() {
             self.store.wait_until(async move {
                 this.renew().await;
+                // One that was under way may have asked before it got there.
+                if this.copies.borrow().version(number).is_none_or(|known| known < version) {
+                    this.renew().await;
+                }
                 this.tell();
             });
         }

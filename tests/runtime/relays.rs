@@ -19,6 +19,7 @@ use whos_online::protocol::live::{View, Watch};
 const ONLINE: &str = "/_presence/v1/online.json";
 /// Of so many relays' watchers in the build with the test hooks: one holds eight.
 const OF_ONE: usize = 8;
+const ADMIN: &str = "0123456789abcdef0123456789abcdef";
 const DAY: i64 = 86_400_000;
 
 fn over(count: u32) -> Setup {
@@ -262,6 +263,20 @@ fn who_vanished_without_a_word_is_gone_after_a_minute() {
         watcher.until(|watcher| watcher.ids().is_empty());
         watcher.converge(&server);
     });
+}
+
+#[test]
+fn who_is_erased_is_gone_for_those_who_watch() {
+    let server = over(2).var("ADMIN_TOKEN", ADMIN).start();
+    let mut watcher = Watcher::open(&server, "", &[]);
+    ["sally", "bob", "zoe"].iter().for_each(|name| touch(&server, name, json!({"path": "/"})));
+    watcher.until(|watcher| watcher.ids() == ["bob", "sally", "zoe"]);
+    for (erased, rest) in [("sally", vec!["bob", "zoe"]), ("zoe", vec!["bob"])] {
+        let admin = server.by("10.0.0.9").with("authorization", &format!("Bearer {ADMIN}"));
+        assert_eq!(admin.send("DELETE", &format!("/_presence/v1/users/{erased}"), None).status, 204);
+        watcher.until(|watcher| watcher.ids() == rest);
+    }
+    watcher.converge(&server);
 }
 
 #[test]

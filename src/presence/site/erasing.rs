@@ -31,9 +31,11 @@ impl Site {
         self.forget_changes();
         self.rows.clear();
         self.next_slot = 0;
+        // Without the rows of before nobody has to be told who is gone.
+        self.gone.clear();
+        let slots: Vec<_> = self.members_by_slot().map(|(kind, slot, _)| (kind, slot)).collect();
+        slots.into_iter().for_each(|(kind, slot)| self.mark_changed(kind, slot));
         for kind in [Kind::User, Kind::Guest, Kind::Bot] {
-            let slots: Vec<_> = self.roster(kind).iter().map(|(slot, _)| slot).collect();
-            slots.into_iter().for_each(|slot| self.mark_changed(kind, slot));
             self.roster_mut(kind).merged_mut().tell_anew();
         }
         let mut outcome = self.whole_outcome();

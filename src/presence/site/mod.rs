@@ -332,7 +332,13 @@ impl Site {
 
     /// Everybody, in no order.
     fn members(&self) -> impl Iterator<Item = &Member> {
-        [&self.users, &self.guests, &self.bots].into_iter().flat_map(Roster::iter).map(|(_, member)| member)
+        self.members_by_slot().map(|(.., member)| member)
+    }
+
+    /// The same, and where each of them lies.
+    fn members_by_slot(&self) -> impl Iterator<Item = (Kind, Slot, &Member)> {
+        let of = |kind| self.roster(kind).iter().map(move |(slot, member)| (kind, slot, member));
+        [Kind::User, Kind::Guest, Kind::Bot].into_iter().flat_map(of)
     }
 
     fn roster(&self, kind: Kind) -> &Roster {

@@ -51,6 +51,12 @@ impl Site {
         if due { self.see_to(now, &open()) } else { self.move_to(now) }
     }
 
+    /// Whether the clock was put back since the last row. The next one tells when it was put back by when it was written, so
+    /// that is to be done before anything else is heard.
+    pub fn was_put_back(&self) -> bool {
+        self.rewound_from.is_some()
+    }
+
     /// Moves on to `now`, past which these pages are still open, each as of when that was last known: whoever they are
     /// of stays, and nobody comes back. What is known of a page of late is left as it is, or all of them would be stored
     /// anew each time.
@@ -149,11 +155,16 @@ impl Site {
         for roster in [&mut self.users, &mut self.guests, &mut self.bots] {
             roster.rewind(window, now, adjust);
         }
+        // Everybody lies somewhere else now.
+        self.changed = self
+            .members_by_slot()
+            .filter(|(.., member)| member.is_changed())
+            .map(|(kind, slot, _)| (kind, slot))
+            .collect();
         let until = self.needed_until();
         self.rows.iter_mut().for_each(|(_, known)| *known = (*known).min(until));
-        let mut leaving: Vec<_> = [Kind::User, Kind::Guest, Kind::Bot]
-            .into_iter()
-            .flat_map(|kind| self.roster(kind).iter().map(move |(slot, member)| (kind, slot, member)))
+        let mut leaving: Vec<_> = self
+            .members_by_slot()
             .filter_map(|(kind, slot, member)| Some(Leaving { at: member.leaves_at()?, kind, slot }))
             .collect();
         leaving.sort_by_key(|leaving| leaving.at);
@@ -168,11 +179,16 @@ impl Site {
         self.departures.extend(departure);
     }
 
-    /// The same of one whose time is over: it is in no hurry where the rows say so, too.
+    /// The same of one whose time is over: it is in no hurry where the rows say so, too. Where they do not yet say what
+    /// was heard of them last, they have to say that they are gone.
     fn depart_in_time(&mut self, mut member: Member) {
         let departure = self.part_from(&member);
-        let told = if member.unmark_changed() { &mut self.departures } else { &mut self.held };
-        told.extend(departure);
+        if member.unmark_changed() {
+            self.gone.push(member.key().owned());
+            self.departures.extend(departure);
+        } else {
+            self.held.extend(departure);
+        }
     }
 
     fn part_from(&mut self, member: &Member) -> Option<Departure> {
