@@ -1,11 +1,12 @@
 //! What community sites did before: Django with Redis, as `tests/bench/django/recipe.py` has it, under gunicorn with two
 //! workers of sixteen threads each, which keep their connections.
 
-use crate::harness::eventually;
+use crate::harness::{eventually, worked};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// A Redis with nothing in it, that writes nothing to disk.
 pub struct Redis {
@@ -62,6 +63,14 @@ impl Django {
         let child = child.expect("gunicorn, which `npm run bench` installs");
         eventually(true, || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { port, redis, child }
+    }
+
+    /// How long processors have worked for it, and for Redis.
+    pub fn worked(&self) -> Duration {
+        let id = self.child.id();
+        let workers = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        let workers = workers.split_whitespace().map(|id| id.parse().unwrap());
+        workers.chain([id, self.redis.child.id()]).map(worked).sum()
     }
 }
 

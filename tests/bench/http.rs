@@ -5,7 +5,7 @@
 use crate::django::Django;
 use crate::harness::{Server, Setup};
 use crate::load::{self, Load, VISITORS};
-use crate::report::{Bar, Spread, bar, figure};
+use crate::report::{Bar, Spread, bar, figure, plain};
 use crate::site;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, Mac};
@@ -15,10 +15,11 @@ use std::time::Duration;
 
 const PART: &str = "recording a page";
 const CONNECTIONS: usize = 32;
-const ROUNDS: usize = 5;
-const ROUND: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 9;
+const ROUND: Duration = Duration::from_millis(1200);
 /// Where nobody waits for anybody: how long a page takes then is told by how long it takes to serve it.
-const CALM: Duration = Duration::from_millis(5);
+const CALM: Duration = Duration::from_millis(2);
+const CALM_ROUND: Duration = Duration::from_secs(4);
 pub const SECRET: &str = "a-secret-of-thirty-two-characters";
 const ADMIN: &str = "only-for-the-bench-of-presence";
 
@@ -28,16 +29,20 @@ struct Scenario {
     port: u16,
     requests: Vec<Vec<u8>>,
     what: What,
-    rounds: Vec<Load>,
+    rounds: Vec<Round>,
     calm: Vec<Load>,
+}
+
+struct Round {
+    load: Load,
+    /// How long processors have worked for a page, in microseconds.
+    worked: Option<f64>,
 }
 
 /// What is measured there.
 enum What {
     Site,
-    Passing {
-        _server: Server,
-    },
+    Passing(Server),
     /// Those that are of this kind are to be online in the end.
     Ours(Server, &'static str),
     Upsert(Server),
@@ -46,11 +51,20 @@ enum What {
 }
 
 impl What {
+    /// How long processors have worked for it.
+    fn worked(&self) -> Option<Duration> {
+        match self {
+            Self::Site => None,
+            Self::Passing(server) | Self::Ours(server, _) | Self::Upsert(server) => Some(server.worked()),
+            Self::Django(django, _) => Some(django.worked()),
+        }
+    }
+
     /// How many visitors it has recorded.
     fn recorded(&self) -> Option<usize> {
         let number = |value: &serde_json::Value| value.as_u64().map(|number| number as usize);
         match self {
-            Self::Site | Self::Passing { .. } => None,
+            Self::Site | Self::Passing(_) => None,
             Self::Ours(server, kind) => {
                 let counts = server.json("/_presence/v1/online.json?limit=0")["counts"].clone();
                 assert_eq!(counts["total"], counts[kind], "and nobody else");
@@ -72,20 +86,29 @@ pub fn run() {
         load::run(scenario.port, CONNECTIONS, ROUND, &scenario.requests);
     }
     for _ in 0..ROUNDS {
-        for scenario in &mut scenarios {
-            scenario.rounds.push(load::run(scenario.port, CONNECTIONS, ROUND, &scenario.requests));
-        }
-        for scenario in scenarios.iter_mut().filter(|scenario| CALMLY.contains(&scenario.name)) {
-            scenario.calm.push(load::paced(scenario.port, CALM, ROUND, &scenario.requests));
-        }
+        scenarios.iter_mut().for_each(Scenario::measure);
+        let mut calm: Vec<_> = scenarios.iter_mut().filter(|scenario| CALMLY.contains(&scenario.name)).collect();
+        let asked: Vec<_> = calm.iter().map(|scenario| (scenario.port, scenario.requests.as_slice())).collect();
+        let loads = load::alternately(&asked, CALM, CALM_ROUND);
+        calm.iter_mut().zip(loads).for_each(|(scenario, load)| scenario.calm.push(load));
     }
     print(&scenarios);
 }
 
+impl Scenario {
+    fn measure(&mut self) {
+        let before = self.what.worked();
+        let load = load::run(self.port, CONNECTIONS, ROUND, &self.requests);
+        let spent = self.what.worked().zip(before).map(|(after, before)| (after - before).as_secs_f64() * 1e6);
+        self.rounds.push(Round { worked: spent.map(|spent| spent / load.answers as f64), load });
+    }
+}
+
 const THROUGH: &str = "this Worker, passing through";
+const THROUGH_AS_USER: &str = "the same, with a user's cookie and headers";
 const GUEST: &str = "this Worker, a guest";
 const USER: &str = "this Worker, a user by the site's header";
-const CALMLY: [&str; 3] = [THROUGH, GUEST, USER];
+const CALMLY: [&str; 4] = [THROUGH, THROUGH_AS_USER, GUEST, USER];
 
 fn scenarios(site: u16) -> Vec<Scenario> {
     let origin = format!("http://127.0.0.1:{site}");
@@ -106,8 +129,8 @@ fn scenarios(site: u16) -> Vec<Scenario> {
         let headers: Vec<_> = (0..VISITORS).map(|visitor| headers(&server, visitor)).collect();
         of(name, server.port, What::Ours(server, kind), &|visitor| headers[visitor].clone())
     };
-    let passing = |name, server: Server, header: &str| {
-        of(name, server.port, What::Passing { _server: server }, &|_| ("", header.to_owned()))
+    let passing = |name, server: Server, headers: &dyn Fn(usize) -> (&'static str, String)| {
+        of(name, server.port, What::Passing(server), headers)
     };
     let upsert = |name, query| {
         let server = Setup::script("tests/bench/workers/upsert.js").object("UPSERT", "Upsert").var("ORIGIN", &origin);
@@ -120,12 +143,16 @@ fn scenarios(site: u16) -> Vec<Scenario> {
     };
     let script = Setup::script("tests/bench/workers/pass.js").var("ORIGIN", &origin);
     let cookie = |visitor: usize| format!("cookie: presence={}\r\n", token(visitor));
+    // A page that is fetched in advance is nobody's visit.
+    let ahead = "sec-purpose: prefetch\r\n";
+    // What a user's page takes to be passed on: as many bytes, that mean nothing.
+    let as_user = |visitor: usize| format!("{ahead}{}", cookie(visitor).replace("presence=", "whatever="));
     vec![
         of("the site alone", site, What::Site, &|_| ("", String::new())),
-        passing("a Worker in JavaScript, passing through", script.start(), ""),
-        // A page that is fetched in advance is nobody's visit.
-        passing(THROUGH, worker(), "sec-purpose: prefetch\r\n"),
+        passing("a Worker in JavaScript, passing through", script.start(), &|_| ("", String::new())),
+        passing(THROUGH, worker(), &|_| ("", ahead.to_owned())),
         ours(GUEST, "guests", &|_, _| ("", String::new())),
+        passing(THROUGH_AS_USER, worker(), &|visitor| ("?else", as_user(visitor))),
         ours(USER, "users", &|_, visitor| ("?user", cookie(visitor))),
         ours("this Worker, a signed cookie", "users", &|_, visitor| ("", cookie(visitor))),
         ours("this Worker, a sign-on cookie", "users", &|server, visitor| ("", sign_on(server, visitor))),
@@ -142,52 +169,63 @@ fn scenarios(site: u16) -> Vec<Scenario> {
 fn print(scenarios: &[Scenario]) {
     let named = |name: &str| scenarios.iter().find(|scenario| scenario.name == name).unwrap();
     let millis = |time: Duration| time.as_secs_f64() * 1000.0;
-    println!("{:<44} {:>8} {:>20} {:>8} {:>8}", "", "pages/s", "of passing through", "ms", "99%");
+    println!("{:<44} {:>8} {:>20} {:>8} {:>8} {:>8}", "", "pages/s", "of passing through", "ms", "99%", "µs each");
     for scenario in scenarios {
-        let of = |figure: &dyn Fn(&Load) -> f64| Spread::of(scenario.rounds.iter().map(figure));
+        let of = |figure: &dyn Fn(&Load) -> f64| Spread::of(scenario.rounds.iter().map(|round| figure(&round.load)));
         let (rate, late) = (of(&|round| round.rate), of(&|round| millis(round.late)));
         let median = of(&|round| millis(round.median));
         let Spread { middle, least, most } = ratio(scenario, named(THROUGH));
+        let worked: Option<Vec<f64>> = scenario.rounds.iter().map(|round| round.worked).collect();
+        let worked = worked.map(Spread::of);
         println!(
-            "{:<44} {:>8.0} {:>20} {:>8.2} {:>8.2}",
+            "{:<44} {:>8.0} {:>20} {:>8.2} {:>8.2} {:>8}",
             scenario.name,
             rate.middle,
             format!("{middle:.2} ({least:.2}-{most:.2})"),
             median.middle,
             late.middle,
+            worked.map_or_else(String::new, |worked| format!("{:.0}", worked.middle)),
         );
+        worked.iter().for_each(|worked| figure(PART, scenario.name, "µs of processor each", *worked));
         for (unit, spread) in [("pages/s", rate), ("ms, median", median), ("ms, 99%", late)] {
             figure(PART, scenario.name, unit, spread);
         }
         verify(scenario);
     }
-    for (ours, kind, share) in [(GUEST, "guest", 0.95), (USER, "user", 0.90)] {
+    for (ours, through, kind, share) in [(GUEST, THROUGH, "guest", 0.95), (USER, THROUGH_AS_USER, "user", 0.90)] {
         let of = |what: &str, other: &str, least| {
             let what = format!("a {kind}, against {what}");
             bar(PART, &what, "times", ratio(named(ours), named(other)), Bar::AtLeast(least));
         };
-        of("this Worker passing through", THROUGH, share);
+        of("this Worker passing it through", through, share);
         of("a row for each hit", &format!("a row for each hit in JavaScript, a {kind}"), 2.0);
-        of("Django with a cache key each", &format!("Django with a cache key each, a {kind}"), 4.0);
+        let django = format!("Django with a cache key each, a {kind}");
+        of("Django with a cache key each", &django, 4.0);
         of("Django with a sorted set", &format!("Django with a sorted set, a {kind}"), 4.0);
+        let worked = |name: &str| named(name).rounds.iter().filter_map(|round| round.worked);
+        for (what, other) in [("this Worker passing it through", through), ("Django with a cache key each", &django)] {
+            let times = Spread::of(worked(ours).zip(worked(other)).map(|(ours, other)| ours / other));
+            plain(PART, &format!("a {kind}, processor time, against {what}"), "times", times);
+        }
         let calm = |name| named(name).calm.iter();
         let added = |of: fn(&Load) -> Duration| {
-            Spread::of(calm(ours).zip(calm(THROUGH)).map(|(ours, through)| millis(of(ours)) - millis(of(through))))
+            Spread::of(calm(ours).zip(calm(through)).map(|(ours, through)| millis(of(ours)) - millis(of(through))))
         };
-        figure(PART, &format!("a {kind}, added latency, median"), "ms", added(|load| load.median));
-        let what = format!("a {kind}, added to 99 of 100 pages at {} a second", 1000 / CALM.as_millis());
+        plain(PART, &format!("a {kind}, added to half of the pages, one at a time"), "ms", added(|load| load.median));
+        let what = format!("a {kind}, added to 99 of 100 pages, one at a time");
         bar(PART, &what, "ms", added(|load| load.late), Bar::AtMost(0.3));
     }
 }
 
 /// How many times as many pages a second.
 fn ratio(scenario: &Scenario, other: &Scenario) -> Spread {
-    Spread::of(scenario.rounds.iter().zip(&other.rounds).map(|(round, other)| round.rate / other.rate))
+    Spread::of(scenario.rounds.iter().zip(&other.rounds).map(|(round, other)| round.load.rate / other.load.rate))
 }
 
 /// Nothing was fast because it was not done.
 fn verify(scenario: &Scenario) {
-    let refused: usize = scenario.rounds.iter().chain(&scenario.calm).map(|round| round.refused).sum();
+    let loads = scenario.rounds.iter().map(|round| &round.load).chain(&scenario.calm);
+    let refused: usize = loads.map(|load| load.refused).sum();
     assert_eq!(refused, 0, "{}", scenario.name);
     let recorded = scenario.what.recorded();
     assert!(recorded.is_none_or(|visitors| visitors == VISITORS), "{}: {recorded:?}", scenario.name);

@@ -17,12 +17,28 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub struct Load {
     /// Answers other than 200.
     pub refused: usize,
-    /// Answers of 200 a second.
+    /// Answers of 200.
+    pub answers: usize,
+    /// How many of these a second.
     pub rate: f64,
     /// Half of the answers took no longer than this.
     pub median: Duration,
     /// All but a hundredth of them took no longer than this.
     pub late: Duration,
+}
+
+impl Load {
+    fn of(mut taken: Vec<Duration>, refused: usize, time: Duration) -> Self {
+        taken.sort_unstable();
+        let at = |part: usize| taken.get(taken.len() * part / 100).copied().unwrap_or_default();
+        Self {
+            refused,
+            answers: taken.len(),
+            rate: taken.len() as f64 / time.as_secs_f64(),
+            median: at(50),
+            late: at(99),
+        }
+    }
 }
 
 /// A connection that is kept.
@@ -110,14 +126,52 @@ pub fn pages(of: impl Fn(usize) -> (&'static str, String)) -> Vec<Vec<u8>> {
 
 /// Sends requests, in turn, over and over, for some time.
 pub fn run(port: u16, connections: usize, time: Duration, requests: &[Vec<u8>]) -> Load {
-    sent(port, connections, time, None, requests)
+    let (next, start) = (AtomicUsize::new(0), Instant::now());
+    let one = || {
+        let mut connection = Connection::open(port);
+        let (mut taken, mut refused) = (Vec::new(), 0);
+        while start.elapsed() < time {
+            let request = &requests[next.fetch_add(1, Ordering::Relaxed) % requests.len()];
+            let sent = Instant::now();
+            match connection.ask(request) {
+                200 => taken.push(sent.elapsed()),
+                _ => refused += 1,
+            }
+        }
+        (taken, refused)
+    };
+    let (mut taken, mut refused) = (Vec::new(), 0);
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..connections).map(|_| scope.spawn(one)).collect();
+        for connection in all {
+            let (some, no) = connection.join().unwrap();
+            taken.extend(some);
+            refused += no;
+        }
+    });
+    Load::of(taken, refused, start.elapsed())
 }
 
-/// Sends one each time, whether the one before is answered or not; as long as these are not more than a few that wait. The
-/// time is told from when it was to be sent.
-pub fn paced(port: u16, every: Duration, time: Duration, requests: &[Vec<u8>]) -> Load {
-    const AT_ONCE: usize = 8;
-    sent(port, AT_ONCE, time, Some(every), requests)
+/// Asks several servers in turns, one page at a time, and each at its moment: what else the machine does falls upon all of
+/// them alike.
+pub fn alternately(asked: &[(u16, &[Vec<u8>])], every: Duration, time: Duration) -> Vec<Load> {
+    let start = Instant::now();
+    let mut open: Vec<_> = asked.iter().map(|(port, _)| (Connection::open(*port), Vec::new(), 0)).collect();
+    for number in 0.. {
+        thread::sleep((every * number as u32).saturating_sub(start.elapsed()));
+        if start.elapsed() >= time {
+            break;
+        }
+        let (turn, which) = (number / asked.len(), number % asked.len());
+        let ((connection, taken, refused), (_, requests)) = (&mut open[which], asked[which]);
+        let sent = Instant::now();
+        match connection.ask(&requests[turn % requests.len()]) {
+            200 => taken.push(sent.elapsed()),
+            _ => *refused += 1,
+        }
+    }
+    let took = start.elapsed();
+    open.into_iter().map(|(_, taken, refused)| Load::of(taken, refused, took)).collect()
 }
 
 /// Has each connection send its requests, by its own number and theirs, one after the other until the server is gone. Whoever
@@ -142,39 +196,4 @@ pub fn until_it_is_gone(
     };
     let one = &one;
     thread::scope(|scope| (0..connections).for_each(|connection| drop(scope.spawn(move || one(connection)))));
-}
-
-fn sent(port: u16, connections: usize, time: Duration, every: Option<Duration>, requests: &[Vec<u8>]) -> Load {
-    let (next, start) = (AtomicUsize::new(0), Instant::now());
-    let one = || {
-        let mut connection = Connection::open(port);
-        let (mut taken, mut refused) = (Vec::new(), 0);
-        while start.elapsed() < time {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let request = &requests[number % requests.len()];
-            let sent = every.map_or_else(Instant::now, |every| {
-                let due = start + every * number as u32;
-                thread::sleep(due.saturating_duration_since(Instant::now()));
-                due
-            });
-            match connection.ask(request) {
-                200 => taken.push(sent.elapsed()),
-                _ => refused += 1,
-            }
-        }
-        (taken, refused)
-    };
-    let (mut taken, mut refused) = (Vec::new(), 0);
-    thread::scope(|scope| {
-        let all: Vec<_> = (0..connections).map(|_| scope.spawn(one)).collect();
-        for connection in all {
-            let (some, no) = connection.join().unwrap();
-            taken.extend(some);
-            refused += no;
-        }
-    });
-    let rate = taken.len() as f64 / start.elapsed().as_secs_f64();
-    taken.sort_unstable();
-    let at = |part: usize| taken.get(taken.len() * part / 100).copied().unwrap_or_default();
-    Load { refused, rate, median: at(50), late: at(99) }
 }

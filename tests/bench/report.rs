@@ -39,6 +39,13 @@ pub fn figure(part: &str, what: &str, unit: &str, figure: Spread) {
     FOUND.lock().unwrap().push(row);
 }
 
+/// Prints a figure that has no bar.
+pub fn plain(part: &str, what: &str, unit: &str, spread: Spread) {
+    let Spread { middle, least, most } = spread;
+    println!("  {what:<62} {middle:>9.2} ({least:.2}-{most:.2}) {unit}");
+    figure(part, what, unit, spread);
+}
+
 /// Prints a figure beside its bar.
 pub fn bar(part: &str, what: &str, unit: &str, figure: Spread, bar: Bar) {
     let (word, bound, held) = match bar {

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 
-/// A site that answers each request with one small page; where it is asked to, it names a user.
+/// A site that answers each request with one small page; where it is asked to, it names a user, or tells as much that is
+/// nobody's name.
 pub fn start() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -22,7 +23,7 @@ fn serve(mut stream: TcpStream) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut line = String::new();
     loop {
-        let (mut user, mut names) = (String::new(), false);
+        let (mut user, mut tells) = (String::new(), None);
         loop {
             line.clear();
             if reader.read_line(&mut line).ok()? == 0 {
@@ -30,13 +31,18 @@ fn serve(mut stream: TcpStream) -> Option<()> {
             }
             match line.trim_end() {
                 "" => break,
-                first if first.starts_with("GET ") => names = first.contains("?user"),
+                first if first.starts_with("GET ") => {
+                    tells = [("?user", "x-presence"), ("?else", "x-whatever")]
+                        .into_iter()
+                        .find(|(query, _)| first.contains(query));
+                }
                 header => user = header.strip_prefix("x-user: ").map_or(user, str::to_owned),
             }
         }
-        let name =
-            format!("x-presence-user: user-{user}\r\nx-presence-name: A%20Visitor\r\ncache-control: private\r\n");
-        let answer = format!("{head}{}\r\n{page}", if names { &name } else { "" });
+        let told = tells.map(|(_, name)| {
+            format!("{name}-user: user-{user}\r\n{name}-name: A%20Visitor\r\ncache-control: private\r\n")
+        });
+        let answer = format!("{head}{}\r\n{page}", told.unwrap_or_default());
         stream.write_all(answer.as_bytes()).ok()?;
     }
 }

@@ -177,6 +177,16 @@ const config :Workerd.Config = (
     }
 }
 
+/// How long processors have worked for a process.
+#[allow(dead_code, reason = "the bench wants to know")]
+pub fn worked(process: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // After the name, which stands in parentheses: user and system time are the 12th and 13th, in hundredths of a second
+    // (proc_pid_stat(5)).
+    let fields = stat.rsplit_once(')').unwrap().1.split(' ').skip(12).take(2);
+    fields.map(|field| Duration::from_millis(10 * field.parse::<u64>().unwrap())).sum()
+}
+
 /// A Worker that runs.
 pub struct Server {
     pub port: u16,
@@ -282,6 +292,12 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim_end_matches("kB").trim().parse::<usize>().unwrap() * 1024
+    }
+
+    /// How long processors have worked for it.
+    #[allow(dead_code, reason = "the bench wants to know")]
+    pub fn worked(&self) -> Duration {
+        worked(self.child.id())
     }
 
     /// How many bytes the wasm's memory has. Known of the build with the test hooks alone, as of when a request asked for
