@@ -8,6 +8,8 @@ mod visitors;
 use day::{Looking, Traffic, Used, kept_before, simulate};
 use prices::{AS_OF, Bill, object_requests, of_free_plan};
 use shelf::Rows;
+use std::collections::HashMap;
+use std::sync::Mutex;
 use whos_online::presence::time::Millis;
 
 const SIZES: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
@@ -34,18 +36,15 @@ const LOOKING: [(Looking, &str); 3] = [
 
 fn main() {
     println!("dollars per million page views by the list prices of {AS_OF}, beyond what a plan includes");
-    let days: Vec<_> = std::thread::scope(|scope| {
-        let days = SIZES.map(|views| scope.spawn(move || days(views)));
-        days.into_iter().map(|days| days.join().unwrap()).collect()
-    });
+    let days = days();
     for (number, (looking, title)) in LOOKING.into_iter().enumerate() {
         println!("\n{title}");
         println!(
             "{:>12} {:>9} {:>9} {:>9} {:>22} {:>13} {:>9}",
             "pages a day", "presence", "requests", "rows", "active object seconds", "all, $/day", "presence"
         );
-        for (views, days) in SIZES.into_iter().zip(&days) {
-            print(views, &days[number]);
+        for (size, views) in SIZES.into_iter().enumerate() {
+            print(views, &days[&(size, number)]);
         }
         let (most, what) = carried_for_free(looking);
         println!("the free plan carries {most} pages a day, and is out of {what} first");
@@ -69,10 +68,20 @@ fn print(views: u64, used: &Used) {
     );
 }
 
-/// The same day with everybody who may look.
-fn days(views: u64) -> Vec<Used> {
-    let earlier = kept_before(views / USER_OF * EARLIER, PAGES);
-    LOOKING.into_iter().map(|(looking, _)| day(views, &earlier, looking)).collect()
+/// The days of sites of each size, with each who may look: the longest first, as many at a time as there are processors.
+fn days() -> HashMap<(usize, usize), Used> {
+    let all = (0..SIZES.len()).rev().flat_map(|size| (0..LOOKING.len()).rev().map(move |looking| (size, looking)));
+    let (next, done) = (Mutex::new(all), Mutex::new(HashMap::new()));
+    let work = || loop {
+        let Some((size, looking)) = next.lock().unwrap().next() else { return };
+        let views = SIZES[size];
+        let used = day(views, &kept_before(views / USER_OF * EARLIER, PAGES), LOOKING[looking].0);
+        done.lock().unwrap().insert((size, looking), used);
+    };
+    std::thread::scope(|scope| {
+        (0..std::thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(work)));
+    });
+    done.into_inner().unwrap()
 }
 
 fn day(views: u64, earlier: &Rows, looking: Looking) -> Used {
