@@ -87,7 +87,12 @@ impl Watcher {
     /// Hears until it shows what is so.
     pub fn converge(&mut self, server: &Server) {
         let truth = |server: &Server| {
-            let online = server.json("/_presence/v1/online.json?limit=1000");
+            // An object that was silent is not asked again at once.
+            let mut online = json!(null);
+            eventually(false, || {
+                online = server.json("/_presence/v1/online.json?limit=1000");
+                online["partial"] == true
+            });
             let users = online["users"].as_array().unwrap().iter();
             (users.map(|user| (text(&user["id"]), shown(user))).collect::<BTreeMap<_, _>>(), online["counts"].clone())
         };
