@@ -156,6 +156,15 @@ impl Recorder {
         self.batch.take_touches_of(key)
     }
 
+    /// Says that where somebody is and which of their pages that is will be told next, and is news whatever it is: it may have
+    /// been taken out of a batch, and meanwhile others may have told otherwise.
+    pub fn expect(&mut self, key: KeyRef<'_>) {
+        let key = digest(&key);
+        if let Some(known) = self.recent.find(key) {
+            self.recent.put(key, Remembered { place: 0, tab: 0, ..known });
+        }
+    }
+
     /// Says who wants to know what is new, as it was answered to what was sent at `sent`.
     ///
     /// For those who watch news is sent just before they are told next, or at once where they wait for nothing: so it
@@ -439,6 +448,17 @@ mod tests {
         assert_eq!(page(&mut recorder, 20_000, on(1, "/d")), Some(CONNECTING));
         assert_eq!(recorder.drain(at(22_990)).list.len(), 1, "a page that does not connect");
         assert_eq!(page(&mut recorder, 30_000, on(1, "/e")), Some(Millis(0)), "is not waited for again");
+    }
+
+    #[test]
+    fn what_a_page_that_connects_tells_is_news_to_whoever_has_told_it_before() {
+        let mut recorder = recorder();
+        recorder.take(at(0), on(1, "/a"));
+        recorder.drain(at(0));
+        assert_eq!(recorder.take(at(1000), on(1, "/a")), None);
+        recorder.expect(touch(1).key.borrow());
+        assert_eq!(recorder.take(at(1000), on(1, "/a")), Some(HOLD));
+        assert_eq!(recorder.take(at(1000), on(1, "/a")), None, "and is so once");
     }
 
     #[test]

@@ -142,9 +142,13 @@ pub fn say(
 
 /// Sends what somebody says who has just connected to a relay.
 pub async fn say_at_once(signals: Vec<Signal>, site: &SiteName, config: &Config, env: &Env) {
-    for signal in signals {
-        with(site, config, |recorder| recorder.take(clock::now(), signal));
-    }
+    with(site, config, |recorder| {
+        // A page that was asked for here has told it to this very recorder.
+        signals.first().iter().for_each(|first| recorder.expect(first.key()));
+        for signal in signals {
+            recorder.take(clock::now(), signal);
+        }
+    });
     send_in(Millis(0), site.clone(), env.clone()).await;
 }
 

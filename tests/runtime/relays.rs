@@ -153,6 +153,21 @@ fn who_signs_in_is_shown_out_and_leaves_no_guest_behind() {
 }
 
 #[test]
+fn whose_pages_connect_is_seen_where_they_are() {
+    let site = Origin::with_headers(|_| String::new());
+    let server = over(2).before(&site).start();
+    let visitor = [("cf-connecting-ip", "10.0.0.7")];
+    let mut before = None;
+    for name in ["a", "b", "c"] {
+        let path = format!("/{name}");
+        server.by("10.0.0.7").document().get(&path);
+        drop(before.take());
+        before = Some(Watcher::open(&server, &format!("?tab={name}"), &visitor));
+        eventually(vec![path], || server.pages());
+    }
+}
+
+#[test]
 fn more_than_one_relay_holds_are_held_by_others() {
     let server = hooked_over(2).start();
     touch(&server, "sally", json!({"path": "/"}));
