@@ -168,6 +168,28 @@ fn whose_pages_connect_is_seen_where_they_are() {
 }
 
 #[test]
+fn who_signs_out_while_a_relay_is_silent_is_shown_out_when_it_speaks_again() {
+    let origin = Origin::with_headers(|request| {
+        let user = request.target.split_once("as=").map_or("", |(_, user)| user);
+        format!("X-Presence-User: {user}\r\n")
+    });
+    let server = hooked_over(2).before(&origin).start();
+    let page = server.by("10.0.0.1").document().get("/?as=sally");
+    let sally = page.cookie().expect("a cookie");
+    let mut watcher = Watcher::open(&server, "", &[]);
+    let sallys = Watcher::open(&server, "", &[("cookie", &sally)]);
+    watcher.until(|watcher| watcher.ids() == ["sally"]);
+    fault(&server, "hang-relay-0");
+    server.by("10.0.0.1").with("cookie", &sally).document().get("/?as=");
+    eventually(Vec::<String>::new(), || server.ids(ONLINE));
+    eventually(true, || server.log().contains("those who watch were not told"));
+    fault(&server, "none");
+    assert_eq!(sallys.closed(), (4401, "signed out".to_owned()));
+    watcher.until(|watcher| watcher.ids().is_empty());
+    watcher.converge(&server);
+}
+
+#[test]
 fn more_than_one_relay_holds_are_held_by_others() {
     let server = hooked_over(2).start();
     touch(&server, "sally", json!({"path": "/"}));
