@@ -182,7 +182,7 @@ impl DurableObject for PresenceObject {
                 presence.with_site(|presence, site| presence.erase(site, &user))?;
                 presence.room.borrow_mut().dismiss(&user);
                 presence.relays.note_ended(MemberKey::User(user.clone()));
-                presence.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(&user));
+                presence.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(clock::now(), &user));
                 presence.scrub_soon().await?;
                 write(&())
             }
@@ -298,7 +298,7 @@ impl Presence {
         for user in &out {
             room.dismiss(user);
             self.relays.note_ended(MemberKey::User(user.clone()));
-            self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(user));
+            self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(clock::now(), user));
         }
         Ok(())
     }

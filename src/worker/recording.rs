@@ -170,8 +170,9 @@ pub fn take_back(site: &SiteName, signals: Vec<Signal>) {
 
 /// Forgets a user, and what of theirs was still to be sent.
 pub fn forget(site: &SiteName, user: &UserId) {
-    RECORDERS
-        .with_borrow_mut(|recorders| recorders.get_mut(site).into_iter().for_each(|recorder| recorder.erase(user)));
+    RECORDERS.with_borrow_mut(|recorders| {
+        recorders.get_mut(site).into_iter().for_each(|recorder| recorder.erase(clock::now(), user))
+    });
 }
 
 async fn send_in(hold: Millis, site: SiteName, env: Env) {
