@@ -12,6 +12,8 @@ use super::reports::Reports;
 use super::time::{Millis, Seconds, Timestamp};
 use super::totals::Counted;
 use super::watchers::PACE;
+use foldhash::fast::FixedState;
+use std::collections::{HashMap, VecDeque};
 
 /// How long a batch with an arrival, a move or a leave is held, so that others can join it.
 const HOLD: Millis = Millis(200);
@@ -26,12 +28,17 @@ pub const LAZY_HOLD: Millis = Millis(5000);
 /// With so many a batch is held no longer: more may come before it is sent.
 const FULL: usize = MAX_BATCH / 2;
 
+/// For how long it is known who has signed out: a batch that was sent before is taken or has come back by then.
+const KNOWN_TO_END: Seconds = Seconds(30);
+
 /// The recorder of one isolate for one site.
 pub struct Recorder {
     resolution: Seconds,
     window: Seconds,
     recent: Recent,
     batch: Batch,
+    /// Who is known by that key no more, and since when, in the order of that.
+    ended: VecDeque<(Timestamp, MemberKey)>,
     due: Option<Timestamp>,
     looked_at: LookedAt,
     /// When somebody came last whose page another isolate must have answered: they told no place, and nobody knew them.
@@ -66,6 +73,7 @@ impl Recorder {
             window,
             recent: Recent::new(window, now),
             batch: Batch::default(),
+            ended: VecDeque::new(),
             due: None,
             looked_at: LookedAt::Asked,
             strayed: None,
@@ -124,7 +132,7 @@ impl Recorder {
                 Some(Urgency::Leave)
             }
             Signal::SignOut(user) => {
-                self.forget(&MemberKey::User(user.clone()));
+                self.end(now, MemberKey::User(user.clone()));
                 Some(Urgency::Prompt)
             }
         }
@@ -154,6 +162,15 @@ impl Recorder {
             self.recent.put(digest, Remembered { at: now, connects: true, ..known });
         }
         self.batch.take_touches_of(key)
+    }
+
+    /// Says that where somebody is and which of their pages that is will be told next, and is news whatever it is: it may have
+    /// been taken out of a batch, and meanwhile others may have told otherwise.
+    pub fn expect(&mut self, key: KeyRef<'_>) {
+        let key = digest(&key);
+        if let Some(known) = self.recent.find(key) {
+            self.recent.put(key, Remembered { place: 0, tab: 0, ..known });
+        }
     }
 
     /// Says who wants to know what is new, as it was answered to what was sent at `sent`.
@@ -218,17 +235,22 @@ impl Recorder {
     }
 
     /// Takes back a batch that could not be sent, and what was counted, ahead of what has come since, as far as there is
-    /// room. It goes with the next batch.
-    pub fn put_back(&mut self, now: Timestamp, reports: Reports, counted: Counted) {
+    /// room. It goes with the next batch, but for what was told of somebody who is known by that key no more: it would have
+    /// them here again.
+    pub fn put_back(&mut self, now: Timestamp, mut reports: Reports, counted: Counted) {
+        let ended: HashMap<_, _, FixedState> = self.ended.iter().map(|(at, key)| (key, *at)).collect();
+        reports.list.retain(|report| match &report.signal {
+            Signal::Touch(touch) => ended.get(&touch.key).is_none_or(|at| *at <= now.minus(report.age)),
+            Signal::Leave { .. } | Signal::SignOut(_) => true,
+        });
         self.counted.add(Counted { failed: counted.failed.saturating_add(1), ..counted });
         let dropped = self.batch.put_back(now, reports);
         self.shed(&dropped);
     }
 
     /// Forgets a user, and what of theirs was still to be sent.
-    pub fn erase(&mut self, user: &UserId) {
-        let key = MemberKey::User(user.clone());
-        self.forget(&key);
+    pub fn erase(&mut self, now: Timestamp, user: &UserId) {
+        self.end(now, MemberKey::User(user.clone()));
         self.batch.drop_all_of(user);
     }
 
@@ -256,7 +278,7 @@ impl Recorder {
     ) -> Option<Urgency> {
         self.recent.turn(now);
         if let Some(was) = &touch.was {
-            self.forget(was);
+            self.end(now, was.clone());
         }
         let key = digest(&touch.key);
         let known = self.recent.find(key);
@@ -310,6 +332,14 @@ impl Recorder {
     /// Forgets what was known of somebody who has left: when they come back, wherever that is, it is news.
     pub fn forget(&mut self, key: &MemberKey) {
         self.recent.forget(digest(key));
+    }
+
+    /// Notes that somebody is known by that key no more.
+    fn end(&mut self, now: Timestamp, key: MemberKey) {
+        self.forget(&key);
+        let known = |at: Timestamp| at <= now && now.since(at) < Millis(KNOWN_TO_END.0 * 1000);
+        while self.ended.pop_front_if(|(at, _)| !known(*at)).is_some() {}
+        self.ended.push_back((now, key));
     }
 
     /// What is dropped was not sent, so whoever it was of is sent again at their next request.
@@ -439,6 +469,17 @@ mod tests {
         assert_eq!(page(&mut recorder, 20_000, on(1, "/d")), Some(CONNECTING));
         assert_eq!(recorder.drain(at(22_990)).list.len(), 1, "a page that does not connect");
         assert_eq!(page(&mut recorder, 30_000, on(1, "/e")), Some(Millis(0)), "is not waited for again");
+    }
+
+    #[test]
+    fn what_a_page_that_connects_tells_is_news_to_whoever_has_told_it_before() {
+        let mut recorder = recorder();
+        recorder.take(at(0), on(1, "/a"));
+        recorder.drain(at(0));
+        assert_eq!(recorder.take(at(1000), on(1, "/a")), None);
+        recorder.expect(touch(1).key.borrow());
+        assert_eq!(recorder.take(at(1000), on(1, "/a")), Some(HOLD));
+        assert_eq!(recorder.take(at(1000), on(1, "/a")), None, "and is so once");
     }
 
     #[test]
@@ -664,6 +705,27 @@ mod tests {
         assert_eq!(recorder.drain(at(2000)).list.len(), 2);
         let told = Counted { received: 2, failed: 1, ..Counted::default() };
         assert_eq!((recorder.counted(), recorder.counted()), (told, Counted::default()));
+    }
+
+    #[test]
+    fn a_batch_that_comes_back_tells_nothing_of_who_is_known_by_that_key_no_more() {
+        let sally = || UserId::parse("sally").unwrap();
+        let as_sally = |was| Touch { key: MemberKey::User(sally()), was, ..touch(0) };
+        let mut recorder = recorder();
+        for signal in [on(1, "/a"), on(2, "/a"), Signal::Touch(as_sally(None))] {
+            recorder.take(at(0), signal);
+        }
+        let batch = recorder.drain(at(100));
+        let signs_in = Signal::Touch(as_sally(Some(touch(1).key)));
+        for (millis, signal) in [(200, Signal::SignOut(sally())), (300, signs_in)] {
+            recorder.take(at(millis), signal);
+        }
+        let again = recorder.drain(at(400));
+        recorder.put_back(at(400), again.clone(), Counted::default());
+        assert_eq!(recorder.drain(at(400)), again, "who has signed in since");
+        recorder.put_back(at(100), batch, Counted::default());
+        let sent: Vec<_> = Vec::from(recorder.drain(at(500))).into_iter().map(|report| report.signal).collect();
+        assert_eq!(sent, [on(2, "/a")]);
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl DurableObject for PresenceObject {
                 presence.with_site(|presence, site| presence.erase(site, &user))?;
                 presence.room.borrow_mut().dismiss(&user);
                 presence.relays.note_ended(MemberKey::User(user.clone()));
-                presence.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(&user));
+                presence.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(clock::now(), &user));
                 presence.scrub_soon().await?;
                 write(&())
             }
@@ -298,7 +298,7 @@ impl Presence {
         for user in &out {
             room.dismiss(user);
             self.relays.note_ended(MemberKey::User(user.clone()));
-            self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(user));
+            self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(clock::now(), user));
         }
         Ok(())
     }
@@ -383,6 +383,7 @@ impl Presence {
         if let Some(refusal) = self.room.borrow().refuse(&entry) {
             return Ok(Response::from_bytes(write(&refusal))?.with_status(REFUSED));
         }
+        self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.expect(entry.who.key.borrow()));
         let is_here =
             |site: &Site| entry.signals.iter().all(|signal| signed_in(signal).is_none() && site.knows(signal.key()));
         if self.with_site(|_, site| Ok(is_here(site)))? {

@@ -28,6 +28,9 @@ const AGAIN: Millis = Millis(1000);
 /// How many bytes are kept to be told; with more, the part is to be copied anew.
 const MAX_UNTOLD: usize = 4 << 20;
 
+/// So many are kept who are known by their key no more, where nobody can be told of them.
+const MAX_ENDED: usize = 10_000;
+
 /// What a relay has told last.
 #[derive(Default)]
 struct Heard {
@@ -94,6 +97,13 @@ impl Relays {
         if self.followed.get() {
             self.ended.borrow_mut().push(key);
         }
+    }
+
+    /// Takes back who was not told of.
+    fn tell_again(&self, mut ended: Vec<MemberKey>) {
+        ended.append(&mut self.ended.borrow_mut());
+        ended.drain(..ended.len().saturating_sub(MAX_ENDED));
+        self.ended.replace(ended);
     }
 
     /// Hears of pages that have just connected to a relay, which will tell of all of its own in a while.
@@ -208,6 +218,10 @@ impl Presence {
                 Err(error) => {
                     console_error!("those who watch were not told: {error}");
                     this.relays.told.set(None);
+                    // What else has become of the part it asks for; that it cannot.
+                    if let RelayCall::Progress(_, ended) = call {
+                        this.relays.tell_again(ended);
+                    }
                     this.work_in(AGAIN);
                 }
             }

@@ -142,9 +142,13 @@ pub fn say(
 
 /// Sends what somebody says who has just connected to a relay.
 pub async fn say_at_once(signals: Vec<Signal>, site: &SiteName, config: &Config, env: &Env) {
-    for signal in signals {
-        with(site, config, |recorder| recorder.take(clock::now(), signal));
-    }
+    with(site, config, |recorder| {
+        // A page that was asked for here has told it to this very recorder.
+        signals.first().iter().for_each(|first| recorder.expect(first.key()));
+        for signal in signals {
+            recorder.take(clock::now(), signal);
+        }
+    });
     send_in(Millis(0), site.clone(), env.clone()).await;
 }
 
@@ -166,8 +170,9 @@ pub fn take_back(site: &SiteName, signals: Vec<Signal>) {
 
 /// Forgets a user, and what of theirs was still to be sent.
 pub fn forget(site: &SiteName, user: &UserId) {
-    RECORDERS
-        .with_borrow_mut(|recorders| recorders.get_mut(site).into_iter().for_each(|recorder| recorder.erase(user)));
+    RECORDERS.with_borrow_mut(|recorders| {
+        recorders.get_mut(site).into_iter().for_each(|recorder| recorder.erase(clock::now(), user))
+    });
 }
 
 async fn send_in(hold: Millis, site: SiteName, env: Env) {

@@ -80,6 +80,34 @@ fn a_batch_that_the_object_refused_is_sent_again() {
 }
 
 #[test]
+fn a_batch_that_comes_late_brings_nobody_back_who_has_signed_out_since() {
+    let site = site();
+    let server = Setup::hooked().before(&site).start();
+    let visitor = server.by("10.0.0.1").document();
+    let ids = || server.ids("/_presence/v1/online.json");
+    for number in 0.. {
+        let cookie = visitor.get("/as/sally").cookie().expect("a cookie");
+        let sally = visitor.clone().with("cookie", &cookie);
+        eventually(vec!["sally".to_owned()], ids);
+        let late = server.log().matches("a batch was not taken").count();
+        std::thread::scope(|scope| {
+            let moves = format!(r#"{{"path":"/moves-{number}"}}"#);
+            assert_eq!(sally.clone().with("x-test-fault", "hang-object").touch(&moves).status, 204);
+            // Whoever asks has it sent, and waits for it in vain.
+            let asking = scope.spawn(|| server.by("10.0.0.9").get("/_presence/v1/count").status);
+            server.by("10.0.0.8").get("/_presence/healthz");
+            sally.with("x-test-fault", "none").get("/as/");
+            asking.join().unwrap();
+        });
+        eventually(true, || server.by("10.0.0.9").get("/_presence/v1/count").status == 200);
+        assert_eq!(ids(), Vec::<String>::new());
+        if server.log().matches("a batch was not taken").count() > late {
+            break;
+        }
+    }
+}
+
+#[test]
 fn the_shipped_build_heeds_no_test_header() {
     let server = Setup::new().before(&site()).start();
     let client = server.by("10.0.0.1").with("x-test-fault", "panic-worker").with("x-test-now", "0").document();

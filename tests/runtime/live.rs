@@ -173,6 +173,26 @@ fn whose_pages_connect_is_told_of_as_the_next_one_does_or_in_a_while() {
 }
 
 #[test]
+fn whose_page_connects_is_where_it_is_whatever_pages_that_did_not_have_told() {
+    let site = Origin::with_headers(|_| String::new());
+    let server = setup().before(&site).start();
+    let visitor = [("cf-connecting-ip", "10.0.0.7")];
+    let at = |path: &str| eventually(vec![path.to_owned()], || server.pages());
+    let open = |tab: &str| {
+        let mut watcher = Watcher::open(&server, &format!("?tab={tab}"), &visitor);
+        watcher.say(&json!({"type": "touch", "tab": tab, "path": "/forum"}));
+        watcher
+    };
+    let _first = open("one");
+    at("/forum");
+    server.by("10.0.0.7").document().get("/about");
+    at("/about");
+    server.by("10.0.0.7").document().get("/forum");
+    let _second = open("two");
+    at("/forum");
+}
+
+#[test]
 fn one_visitor_has_so_many_connections_and_no_more() {
     let server = setup().start();
     let mut open: Vec<_> = (0..32).map(|_| Watcher::open(&server, "?view=count", &[])).collect();

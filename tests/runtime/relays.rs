@@ -153,6 +153,43 @@ fn who_signs_in_is_shown_out_and_leaves_no_guest_behind() {
 }
 
 #[test]
+fn whose_pages_connect_is_seen_where_they_are() {
+    let site = Origin::with_headers(|_| String::new());
+    let server = over(2).before(&site).start();
+    let visitor = [("cf-connecting-ip", "10.0.0.7")];
+    let mut before = None;
+    for name in ["a", "b", "c"] {
+        let path = format!("/{name}");
+        server.by("10.0.0.7").document().get(&path);
+        drop(before.take());
+        before = Some(Watcher::open(&server, &format!("?tab={name}"), &visitor));
+        eventually(vec![path], || server.pages());
+    }
+}
+
+#[test]
+fn who_signs_out_while_a_relay_is_silent_is_shown_out_when_it_speaks_again() {
+    let origin = Origin::with_headers(|request| {
+        let user = request.target.split_once("as=").map_or("", |(_, user)| user);
+        format!("X-Presence-User: {user}\r\n")
+    });
+    let server = hooked_over(2).before(&origin).start();
+    let page = server.by("10.0.0.1").document().get("/?as=sally");
+    let sally = page.cookie().expect("a cookie");
+    let mut watcher = Watcher::open(&server, "", &[]);
+    let sallys = Watcher::open(&server, "", &[("cookie", &sally)]);
+    watcher.until(|watcher| watcher.ids() == ["sally"]);
+    fault(&server, "hang-relay-0");
+    server.by("10.0.0.1").with("cookie", &sally).document().get("/?as=");
+    eventually(Vec::<String>::new(), || server.ids(ONLINE));
+    eventually(true, || server.log().contains("those who watch were not told"));
+    fault(&server, "none");
+    assert_eq!(sallys.closed(), (4401, "signed out".to_owned()));
+    watcher.until(|watcher| watcher.ids().is_empty());
+    watcher.converge(&server);
+}
+
+#[test]
 fn more_than_one_relay_holds_are_held_by_others() {
     let server = hooked_over(2).start();
     touch(&server, "sally", json!({"path": "/"}));
