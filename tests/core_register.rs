@@ -219,3 +219,36 @@ fn a_sheet_that_cannot_be_read_costs_nobody_else_anything() {
     (150..300).for_each(|note| both.note(vec![gone(note % 400, at(note))]));
     (150..300).for_each(|note| assert!(both.find(note % 400).is_some()));
 }
+
+#[test]
+fn who_was_noted_of_a_sheet_that_is_swept_out_is_not_lost() {
+    let mut both = Both::default();
+    both.note((0..400).map(|number| gone(number, at(0))).collect());
+    let go_on = |both: &mut Both, number: u32, notes: u32| {
+        for _ in 0..notes {
+            both.now += 60;
+            both.note(vec![gone(number, at(both.now))]);
+        }
+    };
+    // All have had their turn.
+    go_on(&mut both, 450, 150);
+    let sheets: Vec<_> = both.rows.sheets.borrow().values().map(|sheet| sheet.data.clone()).collect();
+    let of_sheet = |sheet: &[u8]| {
+        let Sheet { departures } = decode(sheet).unwrap();
+        departures.into_iter().filter(|gone| gone.user != user(450)).map(|gone| gone.user).next_back().unwrap()
+    };
+    let numbered = |user: UserId| user.as_str().split_once('-').unwrap().1.parse().unwrap();
+    let (of_first, of_last): (u32, u32) =
+        (numbered(of_sheet(&sheets[0])), numbered(of_sheet(&sheets[sheets.len() - 1])));
+    assert!(sheets.len() > 1);
+    // The last sheet has had its turn when they go, and the first one has its next one soon after that.
+    both.now += 6 * 86_400;
+    go_on(&mut both, of_first, 80);
+    go_on(&mut both, of_last, 1);
+    go_on(&mut both, of_first, 30);
+    both.now += 86_400;
+    take(&mut both, Step::Sweep);
+    go_on(&mut both, of_first, 120);
+    assert!(both.find(of_last).is_some());
+    both.check();
+}

@@ -236,3 +236,19 @@ fn a_sweep_leaves_the_peak_and_nothing_of_anybody() {
     assert_eq!(restored.peak(), site.peak());
     assert!(restored.peak().is_some());
 }
+
+#[test]
+fn a_version_that_was_told_tells_nothing_else_after_a_restart_with_the_clock_put_back() {
+    let (mut site, mut rows) = (Site::new(WINDOW, at(0)), Rows::default());
+    rows.store(site.apply(at(100_000), aged(0, Signal::Touch(named(key(0))))).writes);
+    rows.store(site.apply(at(102_000), aged(0, Signal::Touch(named(key(1))))).writes);
+    rows.store(site.advance(at(0)).writes);
+    rows.store(site.apply(at(5000), aged(0, Signal::Touch(named(key(1))))).writes);
+    // They go one after the other, which no row tells.
+    site.advance(at(61_000));
+    site.advance(at(66_000));
+    assert_eq!(site.counts().total, 0);
+    let (mut restored, ..) = Site::restore(WINDOW, &rows.0, at(66_000), &[]);
+    restored.apply(at(66_001), aged(0, Signal::Touch(named(key(2)))));
+    assert!(restored.version() > site.version(), "or whoever was told before would not hear who has come");
+}

@@ -506,6 +506,21 @@ fn a_clock_that_is_put_back_keeps_nobody_of_a_silent_part_for_ever() {
     assert!(copies.tally().users(&Filter::default(), 9).is_empty());
 }
 
+#[test]
+fn a_part_that_starts_anew_with_its_clock_put_back_is_copied_anew() {
+    let mut object = Object::new(at(0));
+    let (now, reports) = touches(&[0], at(0));
+    object.hear(now, reports);
+    let mut copies = Copies::new(WINDOW, 1);
+    copies.copy(0, &object.rows, at(0), object.site.version());
+    object.progress(0);
+    object.hear(at(302_000), Reports::default());
+    assert!(copies.follow(&object.progress(0)) && copies.tally().users(&Filter::default(), 9).is_empty());
+    object.restart(at(200_000), |_| true);
+    assert_eq!(object.site.counts().users, 1);
+    assert!(!copies.follow(&object.progress(0)), "it has come further, but by another clock");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

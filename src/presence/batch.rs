@@ -116,9 +116,19 @@ impl Batch {
         self.drop_excess()
     }
 
-    /// What was to be told of where somebody is, and their page can tell itself, as it connects.
+    /// What was to be told of where somebody is, and their page can tell itself, as it connects; also of who they were
+    /// until now, or that one would come again when they are known otherwise already.
     pub fn take_touches_of(&mut self, key: KeyRef<'_>) -> Vec<Signal> {
-        let of_them = |(_, _, signal): &mut Waiting| matches!(signal, Signal::Touch(_)) && signal.key() == key;
+        let mut keys = vec![key.owned()];
+        for (_, _, signal) in self.0.iter().rev() {
+            if let Signal::Touch(Touch { key, was: Some(was), .. }) = signal
+                && keys.contains(key)
+            {
+                keys.push(was.clone());
+            }
+        }
+        let of_them =
+            |(_, _, signal): &mut Waiting| matches!(signal, Signal::Touch(Touch { key, .. }) if keys.contains(key));
         self.0.extract_if(.., of_them).map(|(_, _, signal)| signal).collect()
     }
 

@@ -114,8 +114,8 @@ impl Copies {
 impl Copy {
     fn follow(&mut self, progress: &Progress) -> bool {
         let Some(of) = self.of else { return false };
-        if of >= progress.to {
-            // It was on its way when the part was asked.
+        if of >= progress.to && progress.from.is_some() {
+            // It was on its way when the part was asked. One whose object was started anew may count by another clock.
             return true;
         }
         if progress.from != Some(of) {

@@ -511,6 +511,22 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_connects_takes_along_who_its_visitor_was() {
+        let mut recorder = recorder();
+        let sally = MemberKey::User(UserId::parse("sally").unwrap());
+        // Past midnight they are the guest of today first.
+        let (yesterday, today) = (on(1, "/login"), Signal::Touch(Touch { was: Some(touch(1).key), ..touch(2) }));
+        let signs_in = Signal::Touch(Touch { key: sally.clone(), was: Some(touch(2).key), ..touch(0) });
+        for signal in [&yesterday, &on(3, "/login"), &today, &signs_in] {
+            recorder.take(at(0), signal.clone());
+        }
+        let along = recorder.connects(at(100), sally.borrow());
+        assert_eq!(along, [yesterday, today, signs_in], "or the guest would come after the user, and count besides");
+        let left: Vec<_> = Vec::from(recorder.drain(at(200))).into_iter().map(|report| report.signal).collect();
+        assert_eq!(left, [on(3, "/login")]);
+    }
+
+    #[test]
     fn where_nobody_looks_news_waits_for_more_and_what_hides_or_ends_does_not() {
         let mut recorder = recorder();
         recorder.heed(at(-8), at(0), Attention::Nobody);

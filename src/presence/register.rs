@@ -262,15 +262,21 @@ impl Register {
                 shelf.put_note(number % SLOTS, note)?;
             }
         }
+        // What was noted is no longer what it was.
+        self.0 = None;
+        let recent = self.open(shelf)?;
         for start in sheets {
             let departures = read(start, shelf)?;
             let left = changed(&departures);
             if left != departures {
+                let goes = left.is_empty();
                 put(start, left, shelf)?;
+                if goes {
+                    // The one before may have had its turn, and its next one comes too late for who was noted before that.
+                    recent.take_turn(start, &encode(&Sheet::default()), Timestamp::default(), shelf)?;
+                }
             }
         }
-        // It is read again when it is needed.
-        self.0 = None;
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::presence::attention::{Attention, OF_LATE};
 use crate::presence::gathering::Gathering;
 use crate::presence::id::UserId;
-use crate::presence::member::{Kind, MemberKey, Signal};
+use crate::presence::member::{Kind, MemberKey, Signal, Touch};
 use crate::presence::recorder::Recorder;
 use crate::presence::register::Register;
 use crate::presence::reports::{Report, Reports};
@@ -458,12 +458,14 @@ impl Presence {
         if site.was_put_back() { self.keep(site.outcome()) } else { Ok(()) }
     }
 
-    /// Whoever comes back after this is news, should it be to the same page.
+    /// Whoever comes back after this is news, should it be to the same page: who leaves, or is known otherwise from now on.
     fn heed_leaves<P>(&self, reports: &[Report<P>]) {
         let mut recorder = self.recorder.borrow_mut();
+        let Some(recorder) = recorder.as_mut() else { return };
         for report in reports {
-            if let (Signal::Leave { key, .. }, Some(recorder)) = (&report.signal, recorder.as_mut()) {
-                recorder.forget(key);
+            match &report.signal {
+                Signal::Leave { key, .. } | Signal::Touch(Touch { was: Some(key), .. }) => recorder.forget(key),
+                Signal::Touch(_) | Signal::SignOut(_) => {}
             }
         }
     }

@@ -368,6 +368,28 @@ fn who_signs_in_leaves_no_guest_behind_whatever_their_pages_have_just_said() {
 }
 
 #[test]
+fn who_signs_in_and_out_again_is_a_guest_where_their_page_is() {
+    let origin = Origin::with_headers(|request| {
+        let user = if request.target.starts_with("/logout") { "" } else { "sally" };
+        format!("X-Presence-User: {user}\r\n")
+    });
+    let server = club(Setup::new().before(&origin)).start();
+    let open = || {
+        let mut guest = Watcher::open(&server, "?tab=first", &[("cf-connecting-ip", "10.0.0.1")]);
+        guest.until(|watcher| watcher.counts["guests"] == 1);
+        guest.say(&json!({"type": "touch", "tab": "first", "path": "/forum"}));
+        eventually(true, || server.pages().contains(&"/forum".to_owned()));
+        guest
+    };
+    let guest = open();
+    let cookie = server.by("10.0.0.1").document().get("/login").cookie().expect("a cookie");
+    assert_eq!(guest.closed(), (4401, "signed in".into()));
+    server.by("10.0.0.1").with("cookie", &cookie).document().get("/logout");
+    eventually(true, || server.ids(ONLINE).is_empty());
+    open();
+}
+
+#[test]
 fn who_was_cut_off_goes_on_where_they_were() {
     let server = setup().start();
     for user in ["sally", "bob"] {

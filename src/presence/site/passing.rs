@@ -108,7 +108,7 @@ impl Site {
             self.rewind(now);
         }
         self.now = self.now.max(now);
-        let before = self.users.len() + self.guests.len() + self.bots.len();
+        let before = self.members_and_merged();
         self.let_leavers_go();
         let now = self.now;
         let mut left = Vec::new();
@@ -116,9 +116,14 @@ impl Site {
             roster.expire(now, |member| left.push(member));
         }
         left.into_iter().for_each(|member| self.depart_in_time(member));
-        if before != self.users.len() + self.guests.len() + self.bots.len() {
+        if before != self.members_and_merged() {
             self.bump();
         }
+    }
+
+    /// How many there are, those among them who are only counted.
+    pub(super) fn members_and_merged(&self) -> usize {
+        self.users.len() + self.guests.len() + self.bots.len()
     }
 
     fn let_leavers_go(&mut self) {
