@@ -11,7 +11,9 @@ async function read(path) {
 
 function pageRow({ path, title, total }) {
   const link = document.createElement("a");
-  link.href = new URL(path, location.origin).pathname;
+  // As part of an address, "//" would lead to another site, or be none.
+  link.href = "/";
+  link.pathname = path;
   link.textContent = title || path;
   const people = document.createElement("span");
   people.textContent = total === 1 ? "1 person" : `${total} people`;

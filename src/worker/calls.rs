@@ -67,6 +67,11 @@ pub async fn ask_in_bytes(env: &Env, object: Object<'_>, call: Vec<u8>, patience
     }
 }
 
+/// Whether it was the platform that broke off a call: the object has neither been silent nor said anything.
+pub fn has_broken_off(error: &Error) -> bool {
+    !matches!(error, Error::RustError(_))
+}
+
 async fn send(env: &Env, object: Object<'_>, call: Vec<u8>) -> Result<Vec<u8>> {
     let init = web_sys::RequestInit::new();
     init.set_method("POST");

@@ -138,7 +138,12 @@ async fn share(site: &SiteName, number: u32, call: Call, config: &Config, env: &
         return None;
     }
     let patience = if several { PATIENCE_FOR_ONE } else { calls::PATIENCE };
-    let told = calls::ask_in_bytes(env, calls::Object::Presence(site, number), call::write(&call), patience).await;
+    let ask = || calls::ask_in_bytes(env, calls::Object::Presence(site, number), call::write(&call), patience);
+    let told = match ask().await {
+        // As when it starts anew: it is there again at once.
+        Err(error) if calls::has_broken_off(&error) => ask().await,
+        told => told,
+    };
     told.map_err(|error| {
         console_error!("no answer: {error}");
         if several {
