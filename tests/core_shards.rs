@@ -153,19 +153,18 @@ impl Spread {
 
     fn hear(&mut self, now: Timestamp, reports: Reports) {
         for (home, reports) in self.shards.split(reports).into_iter().flatten() {
-            for (other, keys) in self.shards.claims(&reports) {
-                self.carry(other as usize, home as usize, &keys, now);
+            for (other, claims) in self.shards.claims(&reports) {
+                self.carry(other as usize, home as usize, now, |site| site.give_claimed(&claims));
             }
             self.objects[home as usize].hear(now, reports);
         }
     }
 
-    fn carry(&mut self, from: usize, to: usize, keys: &[MemberKey], now: Timestamp) {
+    fn carry(&mut self, from: usize, to: usize, now: Timestamp, give: impl FnOnce(&mut Site) -> Vec<u8>) {
         [from, to].into_iter().for_each(|number| self.objects[number].site.hear(now, Vec::new()));
-        let packed = self.objects[from].site.pack(keys);
+        let packed = give(&mut self.objects[from].site);
         self.objects[to].site.adopt(&packed).unwrap();
         self.objects[to].store();
-        self.objects[from].site.give(keys);
         self.objects[from].store();
     }
 
@@ -202,7 +201,11 @@ impl Spread {
                 if keys.is_empty() {
                     break;
                 }
-                self.carry(from, to, &keys, now);
+                self.carry(from, to, now, |site| {
+                    let packed = site.pack(&keys);
+                    site.give(&keys);
+                    packed
+                });
             }
             let moves = |key: &MemberKey| shards.home(key.borrow()) as usize == to;
             let user = |user: &str| MemberKey::User(UserId::parse(user).unwrap());

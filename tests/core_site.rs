@@ -202,6 +202,24 @@ fn a_user_who_signs_out_is_gone_at_once() {
 }
 
 #[test]
+fn what_was_told_of_somebody_before_they_signed_out_or_in_brings_nobody_back() {
+    let aged = |age: u32, touch| vec![Report { age: Millis(age * 1000), signal: Signal::Touch(touch) }];
+    let sign_out = now(Signal::SignOut(UserId::parse("sally").unwrap()));
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(10), Touch { was: Some(guest(1)), ..touch(user("sally")) });
+    kept.apply(at(24), aged(20, touch(guest(1))));
+    let counts = kept.site.counts();
+    assert_eq!((counts.users, counts.guests), (1, 0), "an isolate held what they did as a guest");
+    kept.apply(at(30), vec![sign_out]);
+    kept.apply(at(40), aged(15, touch(user("sally"))));
+    kept.apply(at(40), aged(15, Touch { was: Some(guest(1)), ..touch(user("sally")) }));
+    assert_eq!(kept.site.counts().total, 0);
+    assert_eq!(kept.last_seen()["sally"], at(25));
+    kept.touch(at(41), touch(user("sally")));
+    assert_eq!(kept.names(), ["sally"], "who has signed in again is here");
+}
+
+#[test]
 fn who_goes_and_comes_again_in_one_batch_is_told_from_whoever_took_their_room() {
     let mut kept = Kept::new(at(0));
     kept.touch(at(0), Touch { place: Some(place("/a", None)), ..touch(user("sally")) });
@@ -515,6 +533,8 @@ struct Model {
     seen: BTreeMap<u8, (Timestamp, Option<Timestamp>)>,
     merged: Vec<(Kind, Timestamp)>,
     last_seen: BTreeMap<String, Timestamp>,
+    /// When users have signed out.
+    out: BTreeMap<u8, Timestamp>,
 }
 
 impl Model {
@@ -570,6 +590,10 @@ proptest! {
                         model.seen.insert(number, (seen, None));
                         model.settle(time);
                     }
+                    // They have signed out since.
+                    if known.is_none() && model.out.get(&number).is_some_and(|out| seen < *out) {
+                        model.depart(number);
+                    }
                     let tab = tab.map(|tab| TabId(u32::from(tab)));
                     let place = path.map(|path| place(&format!("/{path}"), None));
                     let signal = Signal::Touch(Touch { tab, place, ..touch(who(number)) });
@@ -586,6 +610,9 @@ proptest! {
                     model.settle(time);
                     if let MemberKey::User(id) = who(number) {
                         model.depart(number);
+                        // It is known for a minute, and no longer than until the next one signs out.
+                        model.out.retain(|_, out| time.since(*out) < Millis(60_000));
+                        model.out.insert(number, time);
                         kept.apply(time, vec![now(Signal::SignOut(id))]);
                     }
                 }
@@ -598,9 +625,15 @@ proptest! {
                         *leaves = leaves.map(|leaves| leaves.min(time.plus(LEAVE_GRACE)));
                     }
                     model.merged.iter_mut().for_each(|(_, seen)| *seen = (*seen).min(time));
+                    if seconds > 0 {
+                        model.out.clear();
+                    }
                     // What departed keeps the time that it was given by the clock of then.
                 }
-                Step::Restart => kept.restart(time),
+                Step::Restart => {
+                    kept.restart(time);
+                    model.out.clear();
+                }
             }
             kept.advance(time);
             model.settle(time);

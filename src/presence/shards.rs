@@ -5,6 +5,7 @@
 
 use super::member::{KeyRef, MemberKey, Signal};
 use super::reports::{Report, Reports};
+use super::time::Millis;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use std::collections::{BTreeMap, HashMap};
@@ -66,10 +67,12 @@ impl Shards {
 
     /// Who is to be asked of the other objects before reports are heard: those who are known by another key from now on, by
     /// who keeps them.
-    pub fn claims(self, reports: &Reports) -> Vec<(u32, Vec<MemberKey>)> {
-        let mut claims: BTreeMap<u32, Vec<MemberKey>> = BTreeMap::new();
-        for was in reports.list.iter().filter_map(|report| self.crosses(&report.signal)) {
-            claims.entry(self.home(was.borrow())).or_default().push(was.clone());
+    pub fn claims(self, reports: &Reports) -> Vec<(u32, Vec<Claim>)> {
+        let mut claims: BTreeMap<u32, Vec<Claim>> = BTreeMap::new();
+        for Report { age, signal } in &reports.list {
+            if let Some(was) = self.crosses(signal) {
+                claims.entry(self.home(was.borrow())).or_default().push(Claim { key: was.clone(), age: *age });
+            }
         }
         claims.into_iter().collect()
     }
@@ -79,6 +82,15 @@ impl Shards {
         let Signal::Touch(touch) = signal else { return None };
         touch.was.as_ref().filter(|was| self.home(was.borrow()) != self.home(touch.key.borrow()))
     }
+}
+
+/// Who is known by another key, which another object keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Who they were until then.
+    pub key: MemberKey,
+    /// How long ago that was.
+    pub age: Millis,
 }
 
 /// In which waves what is said of visitors can be heard: the first in which each may be spoken of, and the first in which

@@ -16,13 +16,14 @@ use crate::presence::id::{Invalid, SiteName, TabId, UserId};
 use crate::presence::member::{MemberKey, Profile, Signal, Touch};
 use crate::presence::record::Peak;
 use crate::presence::reports::Reports;
+use crate::presence::shards::Claim;
 use crate::presence::site::Lease;
 use crate::presence::time::{Seconds, Timestamp};
 use crate::presence::totals::Counted;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +43,7 @@ pub enum Call {
     /// Apply these, which were sent to another object by who did not know better; answered with nothing.
     PassedOn(Reports),
     /// Hand over these members, who are known by other keys from now on: them, packed.
-    Claim(Vec<MemberKey>),
+    Claim(Vec<Claim>),
     /// Hand over what is another object's now: a [`Load`](super::moves::Load).
     Release(Wish),
     /// Have this object hand over what is yours now; answered with nothing.

@@ -13,7 +13,7 @@ use crate::presence::id::UserId;
 use crate::presence::member::{KeyRef, MemberKey, Viewed};
 use crate::presence::record;
 use crate::presence::reports::{Report, Reports};
-use crate::presence::shards::Shards;
+use crate::presence::shards::{Claim, Shards};
 use crate::presence::site::{Outcome, Site};
 use crate::presence::time::{Seconds, Timestamp};
 use crate::protocol::call::{Call, Share};
@@ -250,10 +250,9 @@ impl Presence {
     }
 
     /// Hands over members who are known by other keys from now on, which another object keeps.
-    pub fn claimed(&self, keys: &[MemberKey]) -> Result<Vec<u8>> {
+    pub fn claimed(&self, claims: &[Claim]) -> Result<Vec<u8>> {
         self.with_site(|presence, site| {
-            let packed = site.pack(keys);
-            site.give(keys);
+            let packed = site.give_claimed(claims);
             presence.keep(site.outcome())?;
             Ok(packed)
         })
@@ -274,8 +273,8 @@ impl Presence {
                 ours.into()
             }
         };
-        for (other, keys) in shards.claims(&reports) {
-            match self.ask::<Vec<u8>>(other, &Call::Claim(keys)).await {
+        for (other, claims) in shards.claims(&reports) {
+            match self.ask::<Vec<u8>>(other, &Call::Claim(claims)).await {
                 Ok(members) => packed.push(members),
                 // They are counted there until their window is over.
                 Err(error) => console_error!("who signed in was not taken over: {error}"),

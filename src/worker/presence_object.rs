@@ -166,7 +166,7 @@ impl DurableObject for PresenceObject {
                 presence.with_site(|presence, site| presence.keep(site.apply(clock::now(), reports)))?;
                 write(&())
             }
-            Call::Claim(keys) => write(&presence.claimed(&keys)?),
+            Call::Claim(claims) => write(&presence.claimed(&claims)?),
             Call::Release(wish) => write(&presence.release(wish)?),
             Call::Collect(other) => {
                 presence.collect(other).await?;

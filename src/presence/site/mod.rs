@@ -15,6 +15,7 @@ mod topics;
 
 use crate::presence::bounds::Bounds;
 use crate::presence::compact::Member;
+use crate::presence::ended::Ended;
 use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile, State, Viewed};
 use crate::presence::pages::{Page, fullest};
@@ -154,6 +155,8 @@ pub struct Site {
     changed: Vec<(Kind, Slot)>,
     /// Who is gone at once.
     gone: Vec<MemberKey>,
+    /// Who is known by their key no more, and since when.
+    ended: Ended,
     /// Rows in the order they were written, each with the time after which nobody needs it.
     rows: VecDeque<(i64, Timestamp)>,
     next_slot: i64,
@@ -197,6 +200,7 @@ impl Site {
             leaving: VecDeque::new(),
             changed: Vec::new(),
             gone: Vec::new(),
+            ended: Ended::default(),
             rows: VecDeque::new(),
             next_slot: 0,
             now,

@@ -8,7 +8,8 @@ use crate::presence::compact::Member;
 use crate::presence::id::{Invalid, UserId};
 use crate::presence::member::{Kind, MemberKey};
 use crate::presence::record::{self, Batch};
-use crate::presence::shards::Shards;
+use crate::presence::roster::digest;
+use crate::presence::shards::{Claim, Shards};
 
 impl Site {
     /// Members whom another object is to keep, at most so many.
@@ -24,6 +25,18 @@ impl Site {
             roster.find(key.borrow()).and_then(|slot| roster.get(slot))
         };
         self.batch_of(None, Vec::new(), Vec::new(), keys.iter().filter_map(find))
+    }
+
+    /// Packs members who are known by other keys, which are kept elsewhere, and lets go of them. What was told of them before
+    /// may still come here. What is to be stored is told with what comes of whatever is done next.
+    pub fn give_claimed(&mut self, claims: &[Claim]) -> Vec<u8> {
+        let keys: Vec<_> = claims.iter().map(|claim| claim.key.clone()).collect();
+        let packed = self.pack(&keys);
+        self.give(&keys);
+        for Claim { key, age } in claims {
+            self.ended.note(digest(key.borrow()), self.now.minus(*age), self.now);
+        }
+        packed
     }
 
     /// Lets go of members who are kept elsewhere from now on. What is to be stored is told with what comes of whatever is

@@ -2,6 +2,7 @@
 
 use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site};
 use crate::presence::compact::Member;
+use crate::presence::ended::Ended;
 use crate::presence::member::{Departure, KeyRef, Kind};
 use crate::presence::roster::Roster;
 use crate::presence::time::{Millis, Timestamp};
@@ -149,6 +150,7 @@ impl Site {
         self.rewound_from = self.rewound_from.max(Some(self.now));
         // Rows are kept by the new time from now on.
         self.departures.append(&mut self.held);
+        self.ended = Ended::default();
         self.now = now;
         let adjust = |member: &mut Member| {
             let mut tabs = member.take_tabs();

@@ -32,7 +32,7 @@ impl Site {
                     self.heed_hiding(at, touch);
                     touch.was.iter().for_each(|was| self.note(was.borrow()));
                     self.note(touch.key.borrow());
-                    self.supersede(touch);
+                    self.supersede(at, touch);
                     self.touch(at, touch, place, known);
                 }
                 Signal::Leave { key, tab } => {
@@ -80,15 +80,22 @@ impl Site {
 
     /// A visitor is known by another key from now on. What is known of them goes over to it, unless somebody is
     /// online by that one already; the key that they had is nobody's.
-    fn supersede(&mut self, touch: &Touch<u32>) -> Option<()> {
+    fn supersede(&mut self, at: Timestamp, touch: &Touch<u32>) -> Option<()> {
         let (was, key) = (touch.was.clone()?, &touch.key);
+        self.ended.note(digest(was.borrow()), at, self.now);
+        let late = self.ended.is_late(digest(key.borrow()), at);
         let slot = self.roster(was.kind()).find(was.borrow())?;
         let mut member = self.roster_mut(was.kind()).remove(slot)?;
         let kind = key.kind();
         let slot = match self.roster(kind).find(key.borrow()) {
             Some(slot) => {
                 self.let_go(&member);
-                slot
+                Some(slot)
+            }
+            // They are no more who they were then.
+            None if late => {
+                self.let_go(&member);
+                None
             }
             None => {
                 self.uncount(&member);
@@ -99,10 +106,10 @@ impl Site {
                 // Even where the touch itself comes too late to count: whoever hides must not be shown meanwhile.
                 member.show_as(touch.profile.clone());
                 self.count(&member);
-                self.roster_mut(kind).insert(member)
+                Some(self.roster_mut(kind).insert(member))
             }
         };
-        self.mark_changed(kind, slot);
+        slot.into_iter().for_each(|slot| self.mark_changed(kind, slot));
         self.gone.push(was);
         Some(())
     }
@@ -187,9 +194,9 @@ impl Site {
     }
 
     fn arrive(&mut self, at: Timestamp, touch: &mut Touch<u32>, place: Option<PlaceId>) {
-        let kind = touch.key.kind();
-        if !self.roster(kind).covers(at) {
-            // Too old to be online by now, but a user was seen nevertheless.
+        let (kind, digest) = (touch.key.kind(), digest(touch.key.borrow()));
+        if !self.roster(kind).covers(at) || self.ended.is_late(digest, at) {
+            // Too old to be online by now, or who they were then they are no more; but a user was seen nevertheless.
             let hides = touch.profile.as_ref().is_some_and(|profile| profile.invisible);
             if let (MemberKey::User(user), false) = (&touch.key, hides) {
                 let user = user.clone();
@@ -199,7 +206,6 @@ impl Site {
             }
             return;
         }
-        let digest = digest(touch.key.borrow());
         let mut member = Member::new(touch.key.clone(), digest, at);
         if touch.profile.is_some() {
             member.show_as(touch.profile.take());
@@ -341,6 +347,7 @@ impl Site {
 
     fn sign_out(&mut self, at: Timestamp, user: UserId) -> Option<()> {
         let key = MemberKey::User(user);
+        self.ended.note(digest(key.borrow()), at, self.now);
         let slot = self.users.find(key.borrow())?;
         // Signed in again since: reports of two isolates may come in either order.
         if self.users.get(slot)?.last_seen() > at {
