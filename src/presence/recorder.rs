@@ -248,6 +248,14 @@ impl Recorder {
         self.shed(&dropped);
     }
 
+    /// Notes that somebody is known by that key no more.
+    pub fn end(&mut self, now: Timestamp, key: MemberKey) {
+        self.forget(&key);
+        let known = |at: Timestamp| at <= now && now.since(at) < Millis(KNOWN_TO_END.0 * 1000);
+        while self.ended.pop_front_if(|(at, _)| !known(*at)).is_some() {}
+        self.ended.push_back((now, key));
+    }
+
     /// Forgets a user, and what of theirs was still to be sent.
     pub fn erase(&mut self, now: Timestamp, user: &UserId) {
         self.end(now, MemberKey::User(user.clone()));
@@ -332,14 +340,6 @@ impl Recorder {
     /// Forgets what was known of somebody who has left: when they come back, wherever that is, it is news.
     pub fn forget(&mut self, key: &MemberKey) {
         self.recent.forget(digest(key));
-    }
-
-    /// Notes that somebody is known by that key no more.
-    fn end(&mut self, now: Timestamp, key: MemberKey) {
-        self.forget(&key);
-        let known = |at: Timestamp| at <= now && now.since(at) < Millis(KNOWN_TO_END.0 * 1000);
-        while self.ended.pop_front_if(|(at, _)| !known(*at)).is_some() {}
-        self.ended.push_back((now, key));
     }
 
     /// What is dropped was not sent, so whoever it was of is sent again at their next request.

@@ -11,7 +11,7 @@ use crate::http::report::Seen;
 use crate::identity::visit::Visitor;
 use crate::presence::attention::Attention;
 use crate::presence::id::{SiteName, TabId, UserId};
-use crate::presence::member::{KeyRef, Signal, Touch};
+use crate::presence::member::{KeyRef, MemberKey, Signal, Touch};
 use crate::presence::recorder::Recorder;
 use crate::presence::reports::Report;
 use crate::presence::time::{Millis, Timestamp};
@@ -164,6 +164,15 @@ pub fn take_back(site: &SiteName, signals: Vec<Signal>) {
     RECORDERS.with_borrow_mut(|recorders| {
         if let Some(recorder) = recorders.get_mut(site) {
             recorder.put_back(clock::now(), reports.collect(), Counted::default());
+        }
+    });
+}
+
+/// Notes who is known by their key no more.
+pub fn end(site: &SiteName, ended: &[MemberKey]) {
+    RECORDERS.with_borrow_mut(|recorders| {
+        if let Some(recorder) = recorders.get_mut(site) {
+            ended.iter().for_each(|key| recorder.end(clock::now(), key.clone()));
         }
     });
 }

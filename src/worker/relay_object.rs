@@ -274,6 +274,10 @@ impl Relay {
     fn hear(&self, progress: Progress, ended: Vec<MemberKey>) -> bool {
         let wanted = !self.room.borrow().is_empty() || !self.below.borrow().is_empty() || self.entering.get() > 0;
         self.pass_on(&progress, &ended);
+        if let Ok(share) = self.share() {
+            // Whoever comes by that key again is news to this isolate, too.
+            recording::end(&share.site, &ended);
+        }
         let mut room = self.room.borrow_mut();
         for key in &ended {
             match key {
