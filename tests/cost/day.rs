@@ -63,6 +63,9 @@ pub struct Traffic<'a> {
     /// What is kept of the users who were here in the days before.
     pub earlier: &'a Rows,
     pub looking: Looking,
+    /// Whether only the half of the day passes from its emptiest hour to its fullest, and counts twice: the other half is its
+    /// mirror image.
+    pub half: bool,
 }
 
 /// What was used of all that is billed.
@@ -80,6 +83,24 @@ pub struct Used {
     pub active_seconds: f64,
     /// What the object has counted.
     pub totals: Totals,
+}
+
+impl Used {
+    fn repeat(&mut self, times: f64) {
+        for figure in [
+            &mut self.views,
+            &mut self.worker_requests,
+            &mut self.passing_millis,
+            &mut self.recording_millis,
+            &mut self.object_requests,
+            &mut self.messages,
+            &mut self.rows_written,
+            &mut self.rows_read,
+            &mut self.active_seconds,
+        ] {
+            *figure *= times;
+        }
+    }
 }
 
 /// Something that has come to pass.
@@ -186,7 +207,11 @@ pub fn simulate(traffic: &Traffic<'_>, follow: &mut dyn FnMut(&Step)) -> Used {
         follow,
     };
     let visits = (traffic.views as f64 / PAGES).round() as u64;
+    let (visits, times) = if traffic.half { (visits / 2, 2.0) } else { (visits, 1.0) };
     let mut arrivals: Vec<u32> = (0..visits).map(|_| visitors::time_of_day(&mut day.random)).collect();
+    if traffic.half {
+        arrivals.iter_mut().for_each(|millis| *millis = visitors::before_the_fullest_hour(*millis));
+    }
     arrivals.sort_unstable();
     for (visitor, millis) in arrivals.into_iter().enumerate() {
         let at = start.plus(Millis(millis));
@@ -200,6 +225,7 @@ pub fn simulate(traffic: &Traffic<'_>, follow: &mut dyn FnMut(&Step)) -> Used {
         day.view(at, visitor as u64, colo.unwrap_or_default(), more, true);
     }
     day.pass_to(start.plus(Seconds(2 * DAY as u32)));
+    day.used.repeat(times);
     day.sweep(start.plus(Seconds(2 * DAY as u32)));
     day.used.totals = day.site.totals;
     day.used

@@ -89,6 +89,7 @@ fn a_day_takes_what_its_simulation_says() {
         idle: Millis(u32::MAX),
         earlier: &Rows::default(),
         looking: Looking::Nobody,
+        half: false,
     };
     let used = simulate(&traffic, &mut |step| replay.follow(step));
     let totals = used.totals;
