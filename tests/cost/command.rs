@@ -75,10 +75,16 @@ fn print(views: u64, used: &Used) {
 fn days() -> HashMap<(usize, usize), Used> {
     let all = (0..SIZES.len()).rev().flat_map(|size| (0..LOOKING.len()).rev().map(move |looking| (size, looking)));
     let (next, done) = (Mutex::new(all), Mutex::new(HashMap::new()));
+    // What is kept of the days before is the same whoever looks, and takes as long to put there as a day does to pass.
+    let earlier = SIZES.map(|_| Mutex::new(None));
+    let earlier = |size: usize, views| {
+        let mut known = earlier[size].lock().unwrap();
+        known.get_or_insert_with(|| kept_before(views / USER_OF * EARLIER, PAGES)).clone()
+    };
     let work = || loop {
         let Some((size, looking)) = next.lock().unwrap().next() else { return };
         let views = SIZES[size];
-        let used = day(views, &kept_before(views / USER_OF * EARLIER, PAGES), LOOKING[looking].0);
+        let used = day(views, &earlier(size, views), LOOKING[looking].0);
         done.lock().unwrap().insert((size, looking), used);
     };
     std::thread::scope(|scope| {
