@@ -25,7 +25,7 @@ pub struct Ended {
 impl Ended {
     /// Notes that somebody is known by this key no more since then.
     pub fn note(&mut self, key: u64, since: Timestamp, now: Timestamp) {
-        let over = |(noted, _): &(Timestamp, u64)| now.since(*noted) >= Millis(KEPT.0 * 1000);
+        let over = |(noted, _): &(Timestamp, u64)| *noted > now || now.since(*noted) >= Millis(KEPT.0 * 1000);
         while self.noted.len() >= MAX || self.noted.front().is_some_and(over) {
             let Some((noted, key)) = self.noted.pop_front() else { break };
             if self.moments.get(&key).is_some_and(|(_, last)| *last == noted) {

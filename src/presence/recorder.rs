@@ -5,6 +5,7 @@
 use super::attention::{Attention, QUIET_HOLD};
 pub use super::batch::MAX_BATCH;
 use super::batch::{Batch, CONNECTING, Urgency};
+use super::ended::Ended;
 use super::id::UserId;
 use super::member::{KeyRef, Kind, MemberKey, Signal, State, Touch};
 use super::recent::{Recent, Remembered, digest};
@@ -12,8 +13,6 @@ use super::reports::Reports;
 use super::time::{Millis, Seconds, Timestamp};
 use super::totals::Counted;
 use super::watchers::PACE;
-use foldhash::fast::FixedState;
-use std::collections::{HashMap, VecDeque};
 
 /// How long a batch with an arrival, a move or a leave is held, so that others can join it.
 const HOLD: Millis = Millis(200);
@@ -28,17 +27,14 @@ pub const LAZY_HOLD: Millis = Millis(5000);
 /// With so many a batch is held no longer: more may come before it is sent.
 const FULL: usize = MAX_BATCH / 2;
 
-/// For how long it is known who has signed out: a batch that was sent before is taken or has come back by then.
-const KNOWN_TO_END: Seconds = Seconds(30);
-
 /// The recorder of one isolate for one site.
 pub struct Recorder {
     resolution: Seconds,
     window: Seconds,
     recent: Recent,
     batch: Batch,
-    /// Who is known by that key no more, and since when, in the order of that.
-    ended: VecDeque<(Timestamp, MemberKey)>,
+    /// Who is known by their key no more, and since when.
+    ended: Ended,
     due: Option<Timestamp>,
     looked_at: LookedAt,
     /// When somebody came last whose page another isolate must have answered: they told no place, and nobody knew them.
@@ -73,7 +69,7 @@ impl Recorder {
             window,
             recent: Recent::new(window, now),
             batch: Batch::default(),
-            ended: VecDeque::new(),
+            ended: Ended::default(),
             due: None,
             looked_at: LookedAt::Asked,
             strayed: None,
@@ -132,7 +128,7 @@ impl Recorder {
                 Some(Urgency::Leave)
             }
             Signal::SignOut(user) => {
-                self.end(now, MemberKey::User(user.clone()));
+                self.end(now, &MemberKey::User(user.clone()));
                 Some(Urgency::Prompt)
             }
         }
@@ -166,7 +162,7 @@ impl Recorder {
 
     /// Says that where somebody is and which of their pages that is will be told next, and is news whatever it is: it may have
     /// been taken out of a batch, and meanwhile others may have told otherwise.
-    pub fn expect(&mut self, key: KeyRef<'_>) {
+    pub fn tells_next(&mut self, key: KeyRef<'_>) {
         let key = digest(&key);
         if let Some(known) = self.recent.find(key) {
             self.recent.put(key, Remembered { place: 0, tab: 0, ..known });
@@ -238,9 +234,8 @@ impl Recorder {
     /// room. It goes with the next batch, but for what was told of somebody who is known by that key no more: it would have
     /// them here again.
     pub fn put_back(&mut self, now: Timestamp, mut reports: Reports, counted: Counted) {
-        let ended: HashMap<_, _, FixedState> = self.ended.iter().map(|(at, key)| (key, *at)).collect();
         reports.list.retain(|report| match &report.signal {
-            Signal::Touch(touch) => ended.get(&touch.key).is_none_or(|at| *at <= now.minus(report.age)),
+            Signal::Touch(touch) => !self.ended.is_late(digest(&touch.key), now.minus(report.age)),
             Signal::Leave { .. } | Signal::SignOut(_) => true,
         });
         self.counted.add(Counted { failed: counted.failed.saturating_add(1), ..counted });
@@ -249,16 +244,14 @@ impl Recorder {
     }
 
     /// Notes that somebody is known by that key no more.
-    pub fn end(&mut self, now: Timestamp, key: MemberKey) {
-        self.forget(&key);
-        let known = |at: Timestamp| at <= now && now.since(at) < Millis(KNOWN_TO_END.0 * 1000);
-        while self.ended.pop_front_if(|(at, _)| !known(*at)).is_some() {}
-        self.ended.push_back((now, key));
+    pub fn end(&mut self, now: Timestamp, key: &MemberKey) {
+        self.forget(key);
+        self.ended.note(digest(key), now, now);
     }
 
     /// Forgets a user, and what of theirs was still to be sent.
     pub fn erase(&mut self, now: Timestamp, user: &UserId) {
-        self.end(now, MemberKey::User(user.clone()));
+        self.end(now, &MemberKey::User(user.clone()));
         self.batch.drop_all_of(user);
     }
 
@@ -286,7 +279,7 @@ impl Recorder {
     ) -> Option<Urgency> {
         self.recent.turn(now);
         if let Some(was) = &touch.was {
-            self.end(now, was.clone());
+            self.end(now, was);
         }
         let key = digest(&touch.key);
         let known = self.recent.find(key);
@@ -477,7 +470,7 @@ mod tests {
         recorder.take(at(0), on(1, "/a"));
         recorder.drain(at(0));
         assert_eq!(recorder.take(at(1000), on(1, "/a")), None);
-        recorder.expect(touch(1).key.borrow());
+        recorder.tells_next(touch(1).key.borrow());
         assert_eq!(recorder.take(at(1000), on(1, "/a")), Some(HOLD));
         assert_eq!(recorder.take(at(1000), on(1, "/a")), None, "and is so once");
     }

@@ -383,7 +383,7 @@ impl Presence {
         if let Some(refusal) = self.room.borrow().refuse(&entry) {
             return Ok(Response::from_bytes(write(&refusal))?.with_status(REFUSED));
         }
-        self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.expect(entry.who.key.borrow()));
+        self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.tells_next(entry.who.key.borrow()));
         let is_here =
             |site: &Site| entry.signals.iter().all(|signal| signed_in(signal).is_none() && site.knows(signal.key()));
         if self.with_site(|_, site| Ok(is_here(site)))? {

@@ -144,7 +144,7 @@ pub fn say(
 pub async fn say_at_once(signals: Vec<Signal>, site: &SiteName, config: &Config, env: &Env) {
     with(site, config, |recorder| {
         // A page that was asked for here has told it to this very recorder.
-        signals.first().iter().for_each(|first| recorder.expect(first.key()));
+        signals.first().iter().for_each(|first| recorder.tells_next(first.key()));
         for signal in signals {
             recorder.take(clock::now(), signal);
         }
@@ -172,7 +172,7 @@ pub fn take_back(site: &SiteName, signals: Vec<Signal>) {
 pub fn end(site: &SiteName, ended: &[MemberKey]) {
     RECORDERS.with_borrow_mut(|recorders| {
         if let Some(recorder) = recorders.get_mut(site) {
-            ended.iter().for_each(|key| recorder.end(clock::now(), key.clone()));
+            ended.iter().for_each(|key| recorder.end(clock::now(), key));
         }
     });
 }
