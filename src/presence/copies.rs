@@ -91,8 +91,8 @@ impl Copies {
     }
 
     /// When somebody of a silent part goes.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        self.parts.iter().flatten().filter(|copy| copy.silent).filter_map(|copy| copy.site.deadline()).min()
+    pub fn deadline(&mut self) -> Option<Timestamp> {
+        self.silent_mut().filter_map(|copy| copy.site.deadline()).min()
     }
 
     fn silent_mut(&mut self) -> impl Iterator<Item = &mut Copy> {

@@ -353,8 +353,8 @@ impl Recent {
     }
 }
 
-/// Where a user's place is: what is kept of them would not be found by another one.
-fn place(user: &UserId) -> i64 {
+/// Where a user's place is, from 0 to 2^52 - 1: what is kept of them would not be found by another one.
+pub fn place(user: &UserId) -> i64 {
     (digest(MemberKey::User(user)) >> (64 - BITS)) as i64
 }
 

@@ -118,29 +118,15 @@ impl<T: Timed> Ring<T> {
         Some(entry)
     }
 
-    /// Takes out one of those who were touched longest ago. Costs as many steps as there are notes and seconds that are
-    /// passed by it, and none of these is passed twice.
+    /// Takes out one of those who were touched longest ago.
     pub fn take_oldest(&mut self) -> Option<(Slot, T)> {
-        let mut ahead = Vec::new();
-        let mut oldest = None;
-        while oldest.is_none() && self.first <= self.now {
-            let (second, bucket) = (self.first, self.bucket_of(self.first));
-            let Some(slot) = self.buckets.get_mut(bucket).and_then(Vec::pop) else {
-                self.first += 1;
-                continue;
-            };
-            self.notes -= 1;
-            match self.get(slot).map(T::second) {
-                Some(touched) if self.within(touched) == second => {
-                    oldest = self.remove(slot).map(|entry| (slot, entry));
-                }
-                // Touched ahead of the ring's time, in a second that has the same bucket.
-                Some(touched) if touched > self.now && self.bucket_of(touched) == bucket => ahead.push((slot, touched)),
-                Some(_) | None => {}
-            }
-        }
-        ahead.into_iter().for_each(|(slot, second)| self.note(slot, second));
-        oldest
+        let slot = self.find_oldest()?;
+        self.remove(slot).map(|entry| (slot, entry))
+    }
+
+    /// The second of those who were touched longest ago.
+    pub fn oldest_touch(&mut self) -> Option<i64> {
+        self.find_oldest().map(|_| self.first)
     }
 
     /// Moves the ring on to `now` and takes out, oldest first, every entry that fell out of the window. A `now` before
@@ -241,6 +227,32 @@ impl<T: Timed> Ring<T> {
             bucket.push(slot);
             self.notes += 1;
         }
+    }
+
+    /// One of those who were touched longest ago. Costs as many steps as there are stale notes and seconds that are passed by
+    /// it, and none of these is passed twice.
+    fn find_oldest(&mut self) -> Option<Slot> {
+        let mut ahead = Vec::new();
+        let mut oldest = None;
+        while oldest.is_none() && self.first <= self.now {
+            let (second, bucket) = (self.first, self.bucket_of(self.first));
+            let Some(slot) = self.buckets.get_mut(bucket).and_then(Vec::pop) else {
+                self.first += 1;
+                continue;
+            };
+            self.notes -= 1;
+            match self.get(slot).map(T::second) {
+                Some(touched) if self.within(touched) == second => oldest = Some(slot),
+                // Touched ahead of the ring's time, in a second that has the same bucket.
+                Some(touched) if touched > self.now && self.bucket_of(touched) == bucket => ahead.push((slot, touched)),
+                Some(_) | None => {}
+            }
+        }
+        ahead
+            .into_iter()
+            .chain(oldest.map(|slot| (slot, self.first)))
+            .for_each(|(slot, second)| self.note(slot, second));
+        oldest
     }
 
     /// Empties the bucket of a second.
@@ -416,6 +428,7 @@ mod tests {
                         prop_assert_eq!(removed.is_some(), model.remove(&name).is_some());
                     }
                     Step::TakeOldest => {
+                        prop_assert_eq!(ring.oldest_touch(), model.values().min().copied());
                         let taken = ring.take_oldest();
                         prop_assert_eq!(taken.as_ref().map(|(_, entry)| entry.1), model.values().min().copied());
                         if let Some((_, Named(name, _))) = taken {

@@ -171,10 +171,9 @@ impl Roster {
     }
 
     /// When the next of them falls out of the window, unless they are touched.
-    pub fn next_to_go(&self) -> Option<Timestamp> {
+    pub fn next_to_go(&mut self) -> Option<Timestamp> {
         let oldest = self.ring.oldest();
-        let kept = (oldest..=self.ring.now()).find(|second| self.ring.bucket(*second).next().is_some());
-        let second = kept.into_iter().chain(self.merged.oldest()).min()?;
+        let second = self.ring.oldest_touch().into_iter().chain(self.merged.oldest()).min()?;
         // A second is over when the window has left it.
         Some(Timestamp::from_millis((self.ring.now() + second - oldest + 1) * 1000))
     }

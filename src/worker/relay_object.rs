@@ -338,7 +338,7 @@ impl Relay {
     fn wake_in_time(&self) {
         let (now, room) = (clock::now(), self.room.borrow());
         if !room.is_empty() {
-            let due = [Some(self.renewal(now)), room.deadline(), self.copies.borrow().deadline()];
+            let due = [Some(self.renewal(now)), room.deadline(), self.copies.borrow_mut().deadline()];
             self.store.wake_by(due.into_iter().flatten().min(), now);
         }
     }

@@ -11,6 +11,10 @@ use crate::presence::time::{Millis, Timestamp};
 /// seconds.
 const STEPS: i64 = 32;
 
+/// Those who have closed their pages within so many milliseconds go together, where nothing else happens: about so much later
+/// than their time.
+const LEAVE_STEP: i64 = 2000;
+
 impl Site {
     /// Moves on to `now`, and hands out the users who went in the meantime. There is a row to be stored only where
     /// the clock was put back.
@@ -22,27 +26,31 @@ impl Site {
         self.outcome()
     }
 
-    /// When to look who has gone, if nobody is touched until then: those who have closed their pages go at their time, and
-    /// those whose window is over a little later, with others. To be woken for each would cost as much as to store a
-    /// batch.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        let step = i64::from(self.window.0) * 1000 / STEPS;
-        let together = |at: Timestamp| Timestamp::from_millis((at.as_millis() + step - 1).div_euclid(step) * step);
-        self.next_to_expire().map(together).into_iter().chain(self.next_to_leave()).min()
+    /// When to look who has gone, if nobody is touched until then: a little later than the time of the first one, with others.
+    /// To be woken for each would cost as much as to store a batch.
+    pub fn deadline(&mut self) -> Option<Timestamp> {
+        let step =
+            |at: Timestamp, step: i64| Timestamp::from_millis((at.as_millis() + step - 1).div_euclid(step) * step);
+        let expiring = self.next_to_expire().map(|at| step(at, i64::from(self.window.0) * 1000 / STEPS));
+        let leaving = self.next_to_leave().map(|at| step(at, LEAVE_STEP));
+        expiring.into_iter().chain(leaving).min()
     }
 
     /// Whether somebody has gone by then.
-    pub fn has_gone_by(&self, now: Timestamp) -> bool {
+    pub fn has_gone_by(&mut self, now: Timestamp) -> bool {
         self.next_to_expire().into_iter().chain(self.next_to_leave()).any(|at| at <= now)
     }
 
-    fn next_to_expire(&self) -> Option<Timestamp> {
-        [&self.users, &self.guests, &self.bots].into_iter().filter_map(Roster::next_to_go).min()
+    fn next_to_expire(&mut self) -> Option<Timestamp> {
+        [&mut self.users, &mut self.guests, &mut self.bots].into_iter().filter_map(Roster::next_to_go).min()
     }
 
     /// Most who close a page open the next one before their time is over.
-    fn next_to_leave(&self) -> Option<Timestamp> {
-        self.leaving.iter().find(|leaving| self.still_leaves(leaving)).map(|leaving| leaving.at)
+    fn next_to_leave(&mut self) -> Option<Timestamp> {
+        while self.leaving.front().is_some_and(|leaving| !self.still_leaves(leaving)) {
+            self.leaving.pop_front();
+        }
+        self.leaving.front().map(|leaving| leaving.at)
     }
 
     /// Moves on to `now`, and now and then sees to which pages are still open: so often that none is taken for closed. What
