@@ -1,6 +1,7 @@
 //! `npm run cost`: what presence costs a site, by the platform's list of prices.
 
 mod day;
+mod object;
 mod prices;
 mod shelf;
 mod visitors;
@@ -9,7 +10,7 @@ use day::{Looking, Traffic, Used, kept_before, simulate};
 use prices::{AS_OF, Bill, object_requests, of_free_plan};
 use shelf::Rows;
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use whos_online::presence::time::Millis;
 
 const SIZES: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
@@ -25,8 +26,8 @@ const USER_OF: u64 = 20;
 /// How many times a day's users are kept of the days before: as if nobody came twice in a week.
 const EARLIER: u64 = 6;
 
-/// Of days with so many pages only a half passes: so it takes less than a minute, and what comes of it hardly differs.
-const HALVED_FROM: u64 = 10_000_000;
+/// Days with so many pages pass so many times as fast: what comes of it hardly differs, and it takes seconds.
+const LAPSED_FROM: (u64, u32) = (10_000_000, 8);
 
 /// How many pages a site has.
 const PAGES: u32 = 500;
@@ -39,17 +40,17 @@ const LOOKING: [(Looking, &str); 3] = [
 
 fn main() {
     println!("dollars per million page views by the list prices of {AS_OF}, beyond what a plan includes");
-    let days = days();
-    for (number, (looking, title)) in LOOKING.into_iter().enumerate() {
+    let found = find();
+    for (number, (_, title)) in LOOKING.into_iter().enumerate() {
         println!("\n{title}");
         println!(
             "{:>12} {:>9} {:>9} {:>9} {:>22} {:>13} {:>9}",
             "pages a day", "presence", "requests", "rows", "active object seconds", "all, $/day", "presence"
         );
         for (size, views) in SIZES.into_iter().enumerate() {
-            print(views, &days[&(size, number)]);
+            print(views, &found.days[&(size, number)]);
         }
-        let (most, what) = carried_for_free(looking);
+        let (most, what) = found.free[&number];
         println!("the free plan carries {most} pages a day, and is out of {what} first");
     }
     let each = upsert_per_hit();
@@ -71,37 +72,53 @@ fn print(views: u64, used: &Used) {
     );
 }
 
-/// The days of sites of each size, with each who may look: the longest first, as many at a time as there are processors.
-fn days() -> HashMap<(usize, usize), Used> {
-    let all = (0..SIZES.len()).rev().flat_map(|size| (0..LOOKING.len()).rev().map(move |looking| (size, looking)));
-    let (next, done) = (Mutex::new(all), Mutex::new(HashMap::new()));
+/// What was found of the days of sites of each size, and of the free plan, with each who may look.
+#[derive(Default)]
+struct Found {
+    days: HashMap<(usize, usize), Used>,
+    free: HashMap<usize, (u64, &'static str)>,
+}
+
+/// Lets all days pass, as many at a time as there are processors.
+fn find() -> Found {
+    let sizes = || (0..SIZES.len()).rev().map(Some).chain([None]);
+    let all = (0..LOOKING.len()).flat_map(|looking| sizes().map(move |size| (size, looking)));
+    let (next, found) = (Mutex::new(all), Mutex::new(Found::default()));
     // What is kept of the days before is the same whoever looks, and takes as long to put there as a day does to pass.
-    let earlier = SIZES.map(|_| Mutex::new(None));
-    let earlier = |size: usize, views| {
-        let mut known = earlier[size].lock().unwrap();
-        known.get_or_insert_with(|| kept_before(views / USER_OF * EARLIER, PAGES)).clone()
-    };
+    let kept = SIZES.map(|views| LazyLock::new(move || Mutex::new(kept_before_a_day_of(views))));
     let work = || loop {
         let Some((size, looking)) = next.lock().unwrap().next() else { return };
-        let views = SIZES[size];
-        let used = day(views, &earlier(size, views), LOOKING[looking].0);
-        done.lock().unwrap().insert((size, looking), used);
+        match size {
+            Some(size) => {
+                let earlier = kept[size].lock().unwrap().clone();
+                let used = day(SIZES[size], &earlier, LOOKING[looking].0);
+                found.lock().unwrap().days.insert((size, looking), used);
+            }
+            None => {
+                let carried = carried_for_free(LOOKING[looking].0);
+                found.lock().unwrap().free.insert(looking, carried);
+            }
+        }
     };
     std::thread::scope(|scope| {
         (0..std::thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(work)));
     });
-    done.into_inner().unwrap()
+    found.into_inner().unwrap()
+}
+
+fn kept_before_a_day_of(views: u64) -> Rows {
+    kept_before(views / USER_OF * EARLIER, PAGES)
 }
 
 fn day(views: u64, earlier: &Rows, looking: Looking) -> Used {
-    let half = views >= HALVED_FROM;
-    simulate(&Traffic { views, pages: PAGES, colos: COLOS, idle: IDLE, earlier, looking, half }, &mut |_| {})
+    let lapse = if views >= LAPSED_FROM.0 { LAPSED_FROM.1 } else { 1 };
+    simulate(&Traffic { views, pages: PAGES, colos: COLOS, idle: IDLE, earlier, looking, lapse }, &mut |_| {})
 }
 
 /// How many thousand pages a day the free plan carries, and what it is out of first.
 fn carried_for_free(looking: Looking) -> (u64, &'static str) {
     let of_plan = |views: u64| {
-        let used = day(views, &kept_before(views / USER_OF * EARLIER, PAGES), looking);
+        let used = day(views, &kept_before_a_day_of(views), looking);
         let (part, what) = of_free_plan(&used);
         (part * views as f64 / used.views, what)
     };

@@ -1,41 +1,38 @@
 //! A day of a site, on the core and the recorder that ship, with a clock of its own.
 
+use super::object::{CALL, KEPT, Object};
 use super::shelf::Rows;
 use super::visitors::{self, DAY, PAGES, View, user_id};
 use fastrand::Rng;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use whos_online::presence::attention::Attention;
-use whos_online::presence::gathering::Gathering;
 use whos_online::presence::id::TabId;
 use whos_online::presence::member::{Departure, MemberKey, Profile, Signal, State, Touch};
+use whos_online::presence::record::encode;
 use whos_online::presence::recorder::Recorder;
-use whos_online::presence::register::Register;
-use whos_online::presence::reports::Report;
-use whos_online::presence::site::Site;
+use whos_online::presence::register::{Filled, Sheet, Shelf, place};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 use whos_online::presence::totals::Totals;
-use whos_online::presence::watchers::PACE;
 
-const RESOLUTION: Seconds = Seconds(30);
-const WINDOW: Seconds = Seconds(330);
+pub const RESOLUTION: Seconds = Seconds(30);
+pub const WINDOW: Seconds = Seconds(330);
 
 /// How many requests a second of one site an isolate takes before there is another beside it: the platform does not say,
 /// so this is a guess.
 const PER_ISOLATE: f64 = 100.0;
 /// How long after a page was asked for it is there, and connects.
 const OPENED: Millis = Millis(300);
-/// How long a call keeps the object active: its answer waits until what was written is safe.
-const CALL: Millis = Millis(15);
 /// The Worker's time for a page, in milliseconds: to pass it through, and to record it. From `npm run bench -- http`.
 const PASSING: f64 = 0.25;
 const RECORDING: f64 = 0.05;
-/// For how long it is kept when a user was last here: the default of `LAST_SEEN_TIMEOUT`.
-const KEPT: Seconds = Seconds(7 * 86_400);
 
-/// When the day begins.
+/// How many users are in a sheet: with texts as short as theirs here it is three quarters full, as sheets are that grow little
+/// by little.
+const IN_A_SHEET: usize = 900;
+
+/// When the day begins: at its emptiest hour.
 fn beginning() -> Timestamp {
-    Timestamp::from_millis(1_795_132_800_000)
+    Timestamp::from_millis(1_795_132_800_000).plus(Seconds(8 * 3600))
 }
 
 /// Who wants to know what is new.
@@ -63,9 +60,9 @@ pub struct Traffic<'a> {
     /// What is kept of the users who were here in the days before.
     pub earlier: &'a Rows,
     pub looking: Looking,
-    /// Whether only the half of the day passes from its emptiest hour to its fullest, and counts twice: the other half is its
-    /// mirror image.
-    pub half: bool,
+    /// How many times as fast the day passes: with as many at a time, so that only such a part of them comes, which counts so
+    /// many times.
+    pub lapse: u32,
 }
 
 /// What was used of all that is billed.
@@ -123,11 +120,13 @@ pub enum What {
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+pub enum Event {
     /// An isolate sends its batch.
     Send { isolate: usize },
-    /// The object stores what it has heard.
+    /// A batch has waited long enough to be stored.
     Store,
+    /// The object's timer runs out.
+    Work,
     /// The object's alarm comes.
     Wake,
     /// A visitor sees a page, and has so many more before them.
@@ -140,6 +139,33 @@ enum Event {
     Close { visitor: u64 },
 }
 
+/// What comes to pass, and when.
+#[derive(Default)]
+pub struct Agenda {
+    events: BinaryHeap<Reverse<(Timestamp, u64, Event)>>,
+    numbered: u64,
+}
+
+impl Agenda {
+    /// Plans something.
+    pub fn plan(&mut self, at: Timestamp, event: Event) {
+        self.numbered += 1;
+        self.events.push(Reverse((at, self.numbered, event)));
+    }
+
+    /// What comes next, if it comes by then.
+    fn next(&mut self, until: Timestamp) -> Option<(Timestamp, Event)> {
+        let due = self.events.peek().is_some_and(|Reverse((at, ..))| *at <= until);
+        let Reverse((at, _, event)) = due.then(|| self.events.pop()).flatten()?;
+        Some((at, event))
+    }
+
+    /// Whether another batch is sent at the same time.
+    fn sends_more(&self, now: Timestamp) -> bool {
+        matches!(self.events.peek(), Some(Reverse((at, _, Event::Send { .. }))) if *at == now)
+    }
+}
+
 struct Isolate {
     recorder: Recorder,
     used: Timestamp,
@@ -147,18 +173,12 @@ struct Isolate {
 
 struct Day<'a> {
     traffic: &'a Traffic<'a>,
-    site: Site,
+    object: Object,
     isolates: Vec<Option<Isolate>>,
     per_colo: Vec<usize>,
-    events: BinaryHeap<Reverse<(Timestamp, u64, Event)>>,
-    numbered: u64,
+    agenda: Agenda,
     timers: usize,
-    active_until: Timestamp,
-    told: Timestamp,
-    wakes_at: Option<Timestamp>,
-    gathering: Gathering,
-    register: Register,
-    shelf: Rows,
+    opened: u32,
     /// Which page each visitor has open, where these are connected.
     connected: HashMap<u64, (MemberKey, TabId)>,
     used: Used,
@@ -169,13 +189,25 @@ struct Day<'a> {
 /// What is kept of so many users who were here within the week before.
 #[allow(dead_code, reason = "a test begins with nobody")]
 pub fn kept_before(users: u64, pages: u32) -> Rows {
+    let since = beginning().minus(KEPT);
     let gone = |number| {
-        let at = beginning().minus(KEPT).plus(Seconds((u64::from(KEPT.0) * number / users) as u32));
-        let place = Some(visitors::place(number as u32 % pages));
-        Departure { user: user_id(u64::MAX - number), last_seen: at, profile: Profile::default(), place, since: at }
+        let at = since.plus(Seconds((u64::from(KEPT.0) * number / users) as u32));
+        Departure {
+            user: user_id(u64::MAX - number),
+            last_seen: at,
+            profile: Profile::default(),
+            place: Some(visitors::place(number as u32 % pages)),
+            since: at,
+        }
     };
+    let mut departures: Vec<_> = (0..users).map(gone).collect();
+    departures.sort_by_cached_key(|gone| place(&gone.user));
     let shelf = Rows::default();
-    let Ok(()) = Register::default().note((0..users).map(gone).collect(), beginning().minus(KEPT), &shelf);
+    for (number, departures) in departures.chunks(IN_A_SHEET).enumerate() {
+        let start = if number == 0 { 0 } else { place(&departures[0].user) };
+        let data = encode(&Sheet { departures: departures.to_vec() });
+        let Ok(()) = shelf.put_sheet(start, Some(Filled { oldest: since, newest: beginning(), data }));
+    }
     shelf
 }
 
@@ -189,29 +221,19 @@ pub fn simulate(traffic: &Traffic<'_>, follow: &mut dyn FnMut(&Step)) -> Used {
         weights.iter().map(|weight| 1 + (a_second * weight / all / PER_ISOLATE) as usize).collect();
     let mut day = Day {
         traffic,
-        site: Site::new(WINDOW, start),
+        object: Object::new(start, traffic.looking, traffic.earlier.clone()),
         isolates: (0..per_colo.iter().sum()).map(|_| None).collect(),
         per_colo,
-        events: BinaryHeap::new(),
-        numbered: 0,
+        agenda: Agenda::default(),
         timers: 0,
-        active_until: start,
-        told: start,
-        wakes_at: None,
-        gathering: Gathering::default(),
-        register: Register::default(),
-        shelf: traffic.earlier.clone(),
+        opened: 0,
         connected: HashMap::new(),
         used: Used::default(),
         random: Rng::with_seed(7),
         follow,
     };
-    let visits = (traffic.views as f64 / PAGES).round() as u64;
-    let (visits, times) = if traffic.half { (visits / 2, 2.0) } else { (visits, 1.0) };
-    let mut arrivals: Vec<u32> = (0..visits).map(|_| visitors::time_of_day(&mut day.random)).collect();
-    if traffic.half {
-        arrivals.iter_mut().for_each(|millis| *millis = visitors::before_the_fullest_hour(*millis));
-    }
+    let visits = (traffic.views as f64 / PAGES / f64::from(traffic.lapse)).round() as u64;
+    let mut arrivals: Vec<u32> = (0..visits).map(|_| visitors::time_of_day(&mut day.random) / traffic.lapse).collect();
     arrivals.sort_unstable();
     for (visitor, millis) in arrivals.into_iter().enumerate() {
         let at = start.plus(Millis(millis));
@@ -224,35 +246,31 @@ pub fn simulate(traffic: &Traffic<'_>, follow: &mut dyn FnMut(&Step)) -> Used {
         let more = visitors::more_pages(&mut day.random);
         day.view(at, visitor as u64, colo.unwrap_or_default(), more, true);
     }
-    day.pass_to(start.plus(Seconds(2 * DAY as u32)));
-    day.used.repeat(times);
-    day.sweep(start.plus(Seconds(2 * DAY as u32)));
-    day.used.totals = day.site.totals;
+    let end = start.plus(Seconds(2 * DAY as u32));
+    day.pass_to(end);
+    day.object.spend(&mut day.used);
+    day.used.repeat(traffic.lapse.into());
+    day.object.sweep(end);
+    day.object.spend(&mut day.used);
+    day.tell(end, What::Swept);
+    day.used.totals = day.object.totals();
     day.used
 }
 
 impl Day<'_> {
     fn pass_to(&mut self, until: Timestamp) {
-        while let Some(Reverse((at, number, event))) = self.events.pop() {
-            if at > until {
-                self.events.push(Reverse((at, number, event)));
-                return;
-            }
+        while let Some((at, event)) = self.agenda.next(until) {
             match event {
                 Event::Send { isolate } => self.send(at, isolate),
-                Event::Store => self.tell_and_store(at),
-                Event::Wake => self.wake(at),
+                Event::Store => self.object.store(at, &mut self.agenda),
+                Event::Work => self.object.work(at, &mut self.agenda),
+                Event::Wake => self.object.wake(at, &mut self.agenda),
                 Event::View { visitor, colo, more } => self.view(at, visitor, colo, more, false),
                 Event::Open { visitor, page, first, colo } => self.open(at, View { visitor, page, first }, colo),
                 Event::Say { visitor, page } => self.say(at, visitor, page),
                 Event::Close { visitor } => self.close(at, visitor),
             }
         }
-    }
-
-    fn plan(&mut self, at: Timestamp, event: Event) {
-        self.numbered += 1;
-        self.events.push(Reverse((at, self.numbered, event)));
     }
 
     fn tell(&mut self, at: Timestamp, what: What) {
@@ -272,21 +290,20 @@ impl Day<'_> {
         let known = known.get_or_insert_with(|| Isolate { recorder: Recorder::new(RESOLUTION, WINDOW, at), used: at });
         known.used = at;
         let view = View { visitor, page: self.random.u32(..self.traffic.pages), first };
-        let signals = visitors::signals(&view, at, WINDOW);
-        let holds: Vec<_> =
-            signals.iter().filter_map(|signal| known.recorder.take_of_page(at, signal.clone(), |_| None).due).collect();
-        for hold in holds {
-            self.timers += 1;
-            self.plan(at.plus(hold), Event::Send { isolate });
+        for signal in visitors::signals(&view, at, WINDOW) {
+            if let Some(hold) = known.recorder.take_of_page(at, signal, |_| None).due {
+                self.timers += 1;
+                self.agenda.plan(at.plus(hold), Event::Send { isolate });
+            }
         }
         let everybody_watches = self.traffic.looking == Looking::EveryPage;
         if everybody_watches {
-            self.plan(at.plus(OPENED), Event::Open { visitor, page: view.page, first, colo });
+            self.agenda.plan(at.plus(OPENED), Event::Open { visitor, page: view.page, first, colo });
         }
         if more > 0 || everybody_watches {
             let until = at.plus(visitors::dwell(&mut self.random));
             let next = if more > 0 { Event::View { visitor, colo, more: more - 1 } } else { Event::Close { visitor } };
-            self.plan(until, next);
+            self.agenda.plan(until, next);
         }
         self.tell(at, What::Viewed(view));
     }
@@ -301,8 +318,8 @@ impl Day<'_> {
     fn open(&mut self, at: Timestamp, view: View, colo: usize) {
         self.close(at, view.visitor);
         self.used.worker_requests += 1.0;
-        self.used.object_requests += 1.0;
-        let tab = TabId(self.numbered as u32);
+        self.opened += 1;
+        let tab = TabId(self.opened);
         let mut signals = visitors::signals(&view, at, WINDOW);
         for signal in &mut signals {
             if let Signal::Touch(touch) = signal {
@@ -311,138 +328,38 @@ impl Day<'_> {
             }
         }
         let isolate = self.isolate_of(colo);
-        if let (Some(isolate), Some((key, _))) = (&mut self.isolates[isolate], self.connected.get(&view.visitor)) {
+        let Some((key, _)) = self.connected.get(&view.visitor) else { return };
+        if let Some(isolate) = &mut self.isolates[isolate] {
             signals.splice(0..0, isolate.recorder.connects(at, key.borrow()));
         }
-        self.stay_active(at, CALL);
-        let reports = signals.into_iter().map(|signal| Report { age: Millis(0), signal });
-        self.site.hear(at, reports.collect::<Vec<_>>());
-        // It is stored with what the page says next.
-        self.plan(at.plus(CALL), Event::Say { visitor: view.visitor, page: view.page });
+        self.object.enter(at, key, tab, signals, &mut self.agenda);
+        self.agenda.plan(at.plus(CALL), Event::Say { visitor: view.visitor, page: view.page });
     }
 
-    /// A page says where it is, which is stored when others are told.
     fn say(&mut self, at: Timestamp, visitor: u64, page: u32) {
         let Some((key, tab)) = self.connected.get(&visitor).cloned() else { return };
         let (place, tab) = (Some(visitors::place(page)), Some(tab));
         let touch = Touch { key, was: None, profile: None, said: None, place, tab, state: State::Online };
-        let until_told = self.told.plus(PACE).max(at).since(at);
-        self.used.messages += 1.0;
-        self.stay_active(at, until_told);
-        self.site.hear(at, vec![Report { age: Millis(0), signal: Signal::Touch(touch) }]);
-        self.plan(at.plus(until_told), Event::Store);
+        self.object.hear(at, Signal::Touch(touch), &mut self.agenda);
     }
 
     /// A page that is connected is closed.
     fn close(&mut self, at: Timestamp, visitor: u64) {
         if let Some((key, tab)) = self.connected.remove(&visitor) {
-            self.used.messages += 1.0;
-            self.stay_active(at, PACE);
-            self.site.hear(at, vec![Report { age: Millis(0), signal: Signal::Leave { key, tab: Some(tab) } }]);
-            // Unless the next page comes first.
-            self.plan(at.plus(PACE), Event::Store);
+            self.object.part(at, key, tab, &mut self.agenda);
         }
     }
 
     fn send(&mut self, at: Timestamp, isolate: usize) {
         self.timers -= 1;
-        if let Some(mut known) = self.isolates[isolate].take() {
-            if known.recorder.is_waiting() {
-                self.send_batch(at, &mut known.recorder);
-            }
-            self.isolates[isolate] = Some(known);
+        if let Some(known) = &mut self.isolates[isolate]
+            && known.recorder.is_waiting()
+        {
+            self.object.take_batch(at, &mut known.recorder, &mut self.agenda);
         }
         // Several may run out at once.
-        let last = !matches!(self.events.peek(), Some(Reverse((next, _, Event::Send { .. }))) if *next == at);
-        if last {
+        if !self.agenda.sends_more(at) {
             self.tell(at, What::Sent);
         }
-    }
-
-    fn send_batch(&mut self, at: Timestamp, recorder: &mut Recorder) {
-        let reports = recorder.drain(at);
-        if reports.list.is_empty() {
-            return;
-        }
-        let counted = recorder.counted();
-        self.site.totals.add(counted, reports.list.len());
-        self.site.hear(at, reports);
-        let quiet = self.traffic.looking == Looking::Nobody;
-        // What is told together is stored together: now, or when its time has come.
-        let until_told = self.told.plus(PACE).max(at).since(at);
-        let wait = if quiet { self.gathering.note(at) } else { until_told };
-        let attention = if quiet { Attention::Nobody } else { Attention::Watched(PACE) };
-        recorder.heed(at, at.plus(CALL), attention);
-        self.used.object_requests += 1.0;
-        self.stay_active(at, Millis(wait.0 + CALL.0));
-        if wait == Millis(0) {
-            self.tell_and_store(at);
-        } else {
-            self.plan(at.plus(wait), Event::Store);
-        }
-    }
-
-    /// The first who has waited long enough stores for all.
-    fn tell_and_store(&mut self, at: Timestamp) {
-        self.told = at;
-        self.store(at);
-    }
-
-    fn store(&mut self, at: Timestamp) {
-        let outcome = self.site.outcome();
-        let rows = outcome.writes.len() + outcome.views.len() + outcome.hidden.len();
-        self.used.rows_written += rows as f64;
-        self.note(outcome.departures, at);
-        if self.traffic.looking != Looking::Nobody {
-            self.wake_by(self.site.deadline(), at);
-        }
-    }
-
-    /// Sets the alarm for when the next one goes, as those who watch are told that. It costs a row, and a request when it
-    /// comes.
-    fn wake_by(&mut self, deadline: Option<Timestamp>, now: Timestamp) {
-        let Some(deadline) = deadline else { return };
-        if self.wakes_at.is_none_or(|at| at > deadline || at <= now) {
-            self.wakes_at = Some(deadline);
-            self.used.rows_written += 1.0;
-            self.plan(deadline, Event::Wake);
-        }
-    }
-
-    fn wake(&mut self, at: Timestamp) {
-        // One that was set anew does not come.
-        if self.wakes_at == Some(at) {
-            self.wakes_at = None;
-            self.used.object_requests += 1.0;
-            self.stay_active(at, CALL);
-            self.site.go_on(at, Vec::new);
-            self.store(at);
-        }
-    }
-
-    fn note(&mut self, departures: Vec<Departure>, at: Timestamp) {
-        let before = self.shelf.written.get();
-        let Ok(()) = self.register.note(departures, at.minus(KEPT), &self.shelf);
-        self.used.rows_written += (self.shelf.written.get() - before) as f64;
-    }
-
-    /// What a sweep costs each day, with the alarm and the note that it was done.
-    fn sweep(&mut self, at: Timestamp) {
-        self.site.go_on(at, Vec::new);
-        self.store(at);
-        let outcome = self.site.whole_outcome();
-        self.note(outcome.departures, at);
-        let before = self.shelf.written.get();
-        let Ok(()) = self.register.sweep(at.minus(KEPT), &self.shelf);
-        let (slots, write) = self.site.sweep();
-        let rows = slots.len() + usize::from(write.is_some()) + self.shelf.written.get() - before + 2;
-        self.used.rows_written += rows as f64;
-        self.tell(at, What::Swept);
-    }
-
-    fn stay_active(&mut self, at: Timestamp, span: Millis) {
-        let (from, until) = (at.max(self.active_until), at.plus(span));
-        self.used.active_seconds += f64::from(until.since(from).0) / 1000.0;
-        self.active_until = self.active_until.max(until);
     }
 }

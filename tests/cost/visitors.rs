@@ -87,21 +87,11 @@ pub fn dwell(random: &mut Rng) -> Millis {
     Millis((median * (spread * normal(random)).exp() * 1000.0) as u32)
 }
 
-/// The fullest hour, in the evening; the emptiest one is in the morning.
-const FULLEST: u32 = 20 * 3_600_000;
-
-/// The time of the day between the emptiest hour and the fullest at which as many come as at this one.
-pub fn before_the_fullest_hour(millis: u32) -> u32 {
-    let day = DAY as u32 * 1000;
-    let until = (FULLEST + day - millis) % day;
-    FULLEST - until.min(day - until)
-}
-
-/// When in the day somebody comes, in milliseconds: at eight in the evening nine times as many as at eight in the morning.
+/// When in the day somebody comes, in milliseconds: half a day after its beginning nine times as many as then.
 pub fn time_of_day(random: &mut Rng) -> u32 {
     loop {
         let at = random.f64();
-        if random.f64() * 1.8 < 1.0 + 0.8 * (std::f64::consts::TAU * (at - 14.0 / 24.0)).sin() {
+        if random.f64() * 1.8 < 1.0 - 0.8 * (std::f64::consts::TAU * at).cos() {
             return (at * DAY * 1000.0) as u32;
         }
     }

@@ -3,6 +3,8 @@
 
 #[path = "../cost/day.rs"]
 mod day;
+#[path = "../cost/object.rs"]
+mod object;
 #[path = "../cost/shelf.rs"]
 mod shelf;
 #[path = "../cost/visitors.rs"]
@@ -89,7 +91,7 @@ fn a_day_takes_what_its_simulation_says() {
         idle: Millis(u32::MAX),
         earlier: &Rows::default(),
         looking: Looking::Nobody,
-        half: false,
+        lapse: 1,
     };
     let used = simulate(&traffic, &mut |step| replay.follow(step));
     let totals = used.totals;
