@@ -5,6 +5,18 @@ import Entrypoint from "built";
 
 export { AccountObject, LoginObject, PresenceObject, RelayObject } from "built";
 
-const { fetch } = Entrypoint.prototype;
+const { fetch, repeats } = Entrypoint.prototype;
 
-export default { fetch: (request, env, ctx) => fetch.call({ env, ctx }, request) };
+// Answers that are the same for whoever asks for an address: see `worker/repeats.rs`.
+const answers = repeats();
+
+function again(request) {
+  const [from, until, body, head] = answers.get(request.url) ?? [];
+  const now = Date.now();
+  const asksForIt = now >= from && now < until && request.method === "GET" && !request.headers.has("if-none-match");
+  return asksForIt ? new Response(body, head) : undefined;
+}
+
+export default {
+  fetch: (request, env, ctx) => (answers.size && again(request)) || fetch.call({ env, ctx }, request),
+};

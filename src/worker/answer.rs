@@ -32,7 +32,8 @@ pub fn write(reply: Reply, asked: &Asked) -> Result<Response> {
     })?)
 }
 
-fn head(head: Head) -> std::result::Result<ResponseInit, JsValue> {
+/// Status and headers, as the platform takes them.
+pub fn head(head: Head) -> std::result::Result<ResponseInit, JsValue> {
     // What is one visitor's is not kept.
     let kept = head.1.iter().all(|(name, _)| *name != "set-cookie");
     if let Some(known) = HEADS.with_borrow(|heads| heads.get(&head).cloned()) {

@@ -1,7 +1,7 @@
 //! Answers that were given a moment ago, to be given again: however many ask, the site's object is asked once in that
 //! time by each isolate.
 
-use super::clock;
+use super::{clock, repeats};
 use crate::identity::access::Scope;
 use crate::presence::id::SiteName;
 use crate::presence::time::{Millis, Timestamp};
@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 /// For how long an answer is given again.
-const FRESH: Millis = Millis(1000);
+pub const FRESH: Millis = Millis(1000);
 
 /// The most answers that are remembered, and the most bytes that each of them may have.
 const MAX_ANSWERS: usize = 64;
@@ -25,11 +25,11 @@ thread_local! {
     static ANSWERS: RefCell<HashMap<Question, (Timestamp, Rc<Answer>)>> = RefCell::new(HashMap::new());
 }
 
-/// The answer that was given a moment ago, if there was one.
-pub fn fresh(question: &Question) -> Option<Rc<Answer>> {
+/// The answer that was given a moment ago, if there was one, and as of when it is.
+pub fn fresh(question: &Question) -> Option<(Timestamp, Rc<Answer>)> {
     let now = clock::now();
-    let fresh = |(at, answer): &(Timestamp, Rc<Answer>)| (*at <= now && now.since(*at) < FRESH).then(|| answer.clone());
-    ANSWERS.with_borrow(|answers| answers.get(question).and_then(fresh))
+    let fresh = |(at, _): &&(Timestamp, Rc<Answer>)| *at <= now && now.since(*at) < FRESH;
+    ANSWERS.with_borrow(|answers| answers.get(question).filter(fresh).cloned())
 }
 
 /// Remembers what was answered, as it stood when it was asked.
@@ -47,5 +47,6 @@ pub fn remember(question: Question, asked: Timestamp, answer: &Rc<Answer>) {
 
 /// Forgets what was answered for a site, as it has news.
 pub fn forget(site: &SiteName) {
+    repeats::forget();
     ANSWERS.with_borrow_mut(|answers| answers.retain(|(known, ..), _| known != site));
 }

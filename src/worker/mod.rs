@@ -25,6 +25,7 @@ mod presence_rows;
 mod reads;
 mod recording;
 mod relay_object;
+mod repeats;
 mod request;
 mod setup;
 mod sockets;

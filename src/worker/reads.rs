@@ -2,7 +2,7 @@
 
 use super::answers::Question;
 use super::request::Asked;
-use super::{answers, calls, clock, recording, who};
+use super::{answers, calls, clock, recording, repeats, who};
 use crate::config::Config;
 use crate::http::conditions::tagged;
 use crate::http::cors::{Caller, public};
@@ -13,7 +13,7 @@ use crate::identity::access::{Scope, Standing};
 use crate::identity::memory::Memory;
 use crate::presence::id::SiteName;
 use crate::presence::shards::Shards;
-use crate::presence::time::Seconds;
+use crate::presence::time::{Seconds, Timestamp};
 use crate::protocol::answer::{About, Answer, answer};
 use crate::protocol::call::{self, Call};
 use crate::protocol::part::Part;
@@ -47,14 +47,14 @@ pub async fn read(
     let site = asked.site(config)?;
     let (scope, personal) = scope(&query, &site, asked, config, env).await?;
     recording::send_news(&site, env, ctx).await;
-    let mut answer = look_up((site.clone(), query.clone(), scope), config, env, ctx).await?;
+    let (mut at, mut answer) = look_up((site.clone(), query.clone(), scope), config, env, ctx).await?;
     let mut personal = personal;
     // Only where somebody was left out it matters whether whoever asks may see them.
     if answer.hidden && !personal && asked.asker(site.clone(), config).has_credentials() {
         let sees = who::standing_if_known(asked, &site, config, env).await.sees_invisible();
         if sees {
             personal = true;
-            answer = look_up((site.clone(), query, Scope { invisible: true, ..scope }), config, env, ctx).await?;
+            (at, answer) = look_up((site.clone(), query, Scope { invisible: true, ..scope }), config, env, ctx).await?;
         }
     }
     let (content_type, body) = match form {
@@ -71,7 +71,12 @@ pub async fn read(
     };
     let reply = Reply::new(200, content_type, body);
     if !personal {
-        return Ok(public(tagged(reply.with("cache-control", "public, max-age=1"), &answer.tag, asked)));
+        let reply = public(tagged(reply.with("cache-control", "public, max-age=1"), &answer.tag, asked));
+        // Where somebody was left out it matters who asks, and where there is news whoever asks has it sent.
+        if !answer.hidden && !recording::has_news(&site) {
+            repeats::remember(asked, &reply, at);
+        }
+        return Ok(reply);
     }
     let reply = reply.with("cache-control", "private, no-store").with("vary", "cookie, authorization");
     // A page of a listed origin may read it with its visitor's own token.
@@ -103,9 +108,15 @@ async fn scope(
     Ok((allowed.map_err(|denied| who::refusal(denied, asked, config))?, personal))
 }
 
-async fn look_up(question: Question, config: &Config, env: &Env, ctx: &Context) -> Result<Rc<Answer>, Problem> {
-    if let Some(answer) = answers::fresh(&question) {
-        return Ok(answer);
+/// The answer, and as of when it is.
+async fn look_up(
+    question: Question,
+    config: &Config,
+    env: &Env,
+    ctx: &Context,
+) -> Result<(Timestamp, Rc<Answer>), Problem> {
+    if let Some(known) = answers::fresh(&question) {
+        return Ok(known);
     }
     let (site, query, scope) = &question;
     let asked = clock::now();
@@ -127,7 +138,7 @@ async fn look_up(question: Question, config: &Config, env: &Env, ctx: &Context) 
         });
     }
     answers::remember(question, asked, &answer);
-    Ok(answer)
+    Ok((asked, answer))
 }
 
 /// What one of the objects tells. Of several one that has not answered is left alone for a while, so that it costs no more

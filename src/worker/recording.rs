@@ -4,7 +4,7 @@ use super::calls::{self, Object, PATIENCE};
 use super::keys::{self, MAX_SITES};
 use super::request::Asked;
 use super::setup::Setup;
-use super::{answers, clock, who};
+use super::{answers, clock, repeats, who};
 use crate::config::Config;
 use crate::http::problem::Problem;
 use crate::http::report::Seen;
@@ -110,8 +110,7 @@ fn send_when_due(due: Option<Millis>, site: &SiteName, env: &Env, ctx: &Context)
 ///
 /// The sending belongs to the isolate and not to the reader: should that one hang up, it goes on.
 pub async fn send_news(site: &SiteName, env: &Env, ctx: &Context) {
-    let news = RECORDERS.with_borrow(|recorders| recorders.get(site).is_some_and(Recorder::has_news));
-    if !news {
+    if !has_news(site) {
         return;
     }
     let (owned, env) = (site.clone(), env.clone());
@@ -124,6 +123,11 @@ pub async fn send_news(site: &SiteName, env: &Env, ctx: &Context) {
         let _ = to_the_end.await;
     });
     let _ = JsFuture::from(sending).await;
+}
+
+/// Whether there is news that waits to be sent.
+pub fn has_news(site: &SiteName) -> bool {
+    RECORDERS.with_borrow(|recorders| recorders.get(site).is_some_and(Recorder::has_news))
 }
 
 /// Takes what is said of those who are connected to a relay, and gives back what sends it in its time. That somebody is here
@@ -242,6 +246,7 @@ fn put_back(site: &SiteName, sent: Timestamp, call: Call) {
 }
 
 fn with<T>(site: &SiteName, config: &Config, work: impl FnOnce(&mut Recorder) -> T) -> T {
+    repeats::forget();
     RECORDERS.with_borrow_mut(|recorders| {
         if recorders.len() >= MAX_SITES && !recorders.contains_key(site) {
             // What waits to be sent stays; it is sent within seconds.

@@ -150,6 +150,41 @@ fn a_head_request_gets_the_headers_alone() {
 }
 
 #[test]
+fn what_is_asked_again_at_once_is_answered_as_before() {
+    let server = Setup::new().start();
+    server.by("10.0.0.1").touch(r#"{"path":"/a"}"#);
+    let reader = server.by("10.0.0.9").with("origin", "https://elsewhere.example");
+    for path in ["v1/online.json?limit=5", "v1/count.json", "v1/count", "badge.svg", "feed.atom"] {
+        let path = format!("/_presence/{path}");
+        let first = reader.get(&path);
+        let tag = first.header("etag").unwrap();
+        for _ in 0..3 {
+            let again = reader.get(&path);
+            assert_eq!((again.status, again.header("etag")), (200, Some(tag)), "{path}");
+            for name in ["content-type", "cache-control", "access-control-allow-origin", "x-content-type-options"] {
+                assert!(again.header(name).is_some() && again.header(name) == first.header(name), "{path}: {name}");
+            }
+            assert!(again.body.len() == first.body.len() && !again.body.is_empty(), "{path}");
+        }
+        let known = reader.clone().with("if-none-match", tag).get(&path);
+        assert_eq!((known.status, known.body.len()), (304, 0), "{path}");
+        let head = reader.send("HEAD", &path, None);
+        assert_eq!((head.status, head.body.len(), head.header("etag")), (200, 0, Some(tag)), "{path}");
+        assert_eq!(reader.send("DELETE", &path, None).status, 405, "{path}");
+    }
+}
+
+#[test]
+fn who_comes_between_two_questions_is_in_the_second_answer() {
+    let server = Setup::new().start();
+    for guest in 1..=20 {
+        let counted = || server.json("/_presence/v1/count.json")["guests"].as_u64().unwrap();
+        assert_eq!((counted(), counted()), (guest - 1, guest - 1));
+        assert_eq!(server.by(&format!("10.0.0.{guest}")).touch("{}").status, 204);
+    }
+}
+
+#[test]
 fn the_base_path_can_be_another() {
     let server = Setup::new().var("BASE_PATH", "/who").start();
     assert_eq!(server.by("10.0.0.1").post("/who/v1/touch", "{}").status, 204);

@@ -1,0 +1,55 @@
+//! Whole answers that are the same for whoever asks for an address, laid where the runtime calls: `entry.js` gives them again
+//! without calling us. To hand a request over to wasm and an answer back takes a quarter of the time of a short answer.
+
+use super::answer::head;
+use super::answers::FRESH;
+use super::request::Asked;
+use crate::http::reply::Reply;
+use crate::presence::time::Timestamp;
+use js_sys::{Array, JsString, Map, Uint8Array};
+use std::cell::Cell;
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// The most answers that are laid there, and the most bytes that each of them may have.
+const MAX_REPEATS: u32 = 64;
+const MAX_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static REPEATS: Map = Map::new();
+    /// Whether there are any: that is asked for each page.
+    static ANY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Where they are laid, by address: as of when, until when (in milliseconds since the epoch), the body, and the head.
+#[wasm_bindgen]
+pub fn repeats() -> Map {
+    REPEATS.with(Clone::clone)
+}
+
+/// Has a reply given again to who asks the same without any conditions.
+pub fn remember(asked: &Asked, reply: &Reply, at: Timestamp) {
+    // A test's clock is not that of the runtime.
+    let wanted = asked.method == "GET" && reply.status == 200 && reply.body.len() <= MAX_BYTES;
+    if !wanted || cfg!(feature = "test-hooks") {
+        return;
+    }
+    let Ok(head) = head((reply.status, reply.headers.clone())) else { return };
+    let millis = |at: Timestamp| JsValue::from_f64(at.as_millis() as f64);
+    let body = Uint8Array::from(reply.body.as_slice());
+    let answer = Array::of4(&millis(at), &millis(at.plus(FRESH)), &body, &head);
+    REPEATS.with(|repeats| {
+        if repeats.size() >= MAX_REPEATS {
+            repeats.clear();
+        }
+        repeats.set(&JsString::from(asked.raw.url()), &answer);
+    });
+    ANY.set(true);
+}
+
+/// Forgets all of them, as there is news.
+pub fn forget() {
+    if ANY.replace(false) {
+        REPEATS.with(Map::clear);
+    }
+}
