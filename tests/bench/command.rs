@@ -27,6 +27,7 @@ mod site;
 mod start;
 
 use cap::Cap;
+use std::time::Instant;
 
 /// Counts what the core takes.
 #[global_allocator]
@@ -52,6 +53,8 @@ fn main() {
         eprintln!("There is no part {part:?}: say {names}, or nothing for all of them.");
         std::process::exit(2);
     }
+    let start = Instant::now();
     PARTS.iter().filter(|(name, _)| wanted(name)).for_each(|(_, run)| run());
     report::write();
+    println!("it took {:.1} minutes", start.elapsed().as_secs_f64() / 60.0);
 }

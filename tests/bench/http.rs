@@ -15,8 +15,8 @@ use std::time::Duration;
 
 const PART: &str = "recording a page";
 const CONNECTIONS: usize = 32;
-const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_millis(1200);
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_secs(1);
 /// Where nobody waits for anybody: how long a page takes then is told by how long it takes to serve it.
 const CALM: Duration = Duration::from_millis(2);
 const CALM_ROUND: Duration = Duration::from_secs(4);

@@ -42,7 +42,7 @@ fn idle(watchers: usize) {
     );
     crowd.say(|_| "ping".to_owned());
     heading();
-    visible(&server, &mut crowd, SELDOM * 4, 10);
+    visible(&server, &mut crowd, SELDOM * 4, 5);
 }
 
 /// Has so many watch, and tells how much memory the runtime holds for them.

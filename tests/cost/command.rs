@@ -123,7 +123,8 @@ fn carried_for_free(looking: Looking) -> (u64, &'static str) {
         (part * views as f64 / used.views, what)
     };
     let sizes: Vec<u64> = (1..=100).map(|thousands| thousands * 1000).collect();
-    let most = sizes.partition_point(|views| of_plan(*views).0 <= 1.0).max(1) as u64 * 1000;
+    // All of it is not more than all of it, however it was rounded.
+    let most = sizes.partition_point(|views| of_plan(*views).0 <= 1.0 + 1e-9).max(1) as u64 * 1000;
     (most, of_plan(most).1)
 }
 
