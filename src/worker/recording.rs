@@ -165,6 +165,7 @@ pub fn take_along(site: &SiteName, key: KeyRef<'_>) -> Vec<Signal> {
 /// Takes that back, as it did not connect. It goes with the next batch.
 pub fn take_back(site: &SiteName, signals: Vec<Signal>) {
     let reports = signals.into_iter().map(|signal| Report { age: Millis(0), signal });
+    repeats::forget();
     RECORDERS.with_borrow_mut(|recorders| {
         if let Some(recorder) = recorders.get_mut(site) {
             recorder.put_back(clock::now(), reports.collect(), Counted::default());
@@ -238,6 +239,7 @@ async fn send(site: &SiteName, env: &Env) -> bool {
 
 fn put_back(site: &SiteName, sent: Timestamp, call: Call) {
     let Call::Apply(batch, counted) = call else { return };
+    repeats::forget();
     RECORDERS.with_borrow_mut(|recorders| {
         if let Some(recorder) = recorders.get_mut(site) {
             recorder.put_back(sent, batch, counted);

@@ -6,32 +6,34 @@ use super::answers::FRESH;
 use super::request::Asked;
 use crate::http::reply::Reply;
 use crate::presence::time::Timestamp;
-use js_sys::{Array, JsString, Map, Uint8Array};
+use js_sys::{Array, JsString, Map, Reflect, Uint8Array};
 use std::cell::Cell;
-use wasm_bindgen::JsValue;
-use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
 
-/// The most answers that are laid there, and the most bytes that each of them may have.
+/// The most answers that are laid there, and the most bytes that each of them and its address may have.
 const MAX_REPEATS: u32 = 64;
 const MAX_BYTES: usize = 64 * 1024;
+const MAX_ADDRESS: usize = 2048;
 
 thread_local! {
-    static REPEATS: Map = Map::new();
+    /// Where they are laid, by address: as of when, until when (in milliseconds since the epoch), the body, and the head. It is
+    /// the runtime's, so that what a module laid there that is no more is found by the next one, which begins with nothing.
+    static REPEATS: Map = {
+        let known = Reflect::get(&js_sys::global(), &"presenceRepeats".into()).ok().and_then(|map| map.dyn_into().ok());
+        let repeats: Map = known.unwrap_or_default();
+        repeats.clear();
+        repeats
+    };
     /// Whether there are any: that is asked for each page.
-    static ANY: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Where they are laid, by address: as of when, until when (in milliseconds since the epoch), the body, and the head.
-#[wasm_bindgen]
-pub fn repeats() -> Map {
-    REPEATS.with(Clone::clone)
+    static ANY: Cell<bool> = const { Cell::new(true) };
 }
 
 /// Has a reply given again to who asks the same without any conditions.
 pub fn remember(asked: &Asked, reply: &Reply, at: Timestamp) {
     // A test's clock is not that of the runtime.
     let wanted = asked.method == "GET" && reply.status == 200 && reply.body.len() <= MAX_BYTES;
-    if !wanted || cfg!(feature = "test-hooks") {
+    let address = asked.raw.url();
+    if !wanted || address.len() > MAX_ADDRESS || cfg!(feature = "test-hooks") {
         return;
     }
     let Ok(head) = head((reply.status, reply.headers.clone())) else { return };
@@ -42,7 +44,7 @@ pub fn remember(asked: &Asked, reply: &Reply, at: Timestamp) {
         if repeats.size() >= MAX_REPEATS {
             repeats.clear();
         }
-        repeats.set(&JsString::from(asked.raw.url()), &answer);
+        repeats.set(&JsString::from(address), &answer);
     });
     ANY.set(true);
 }

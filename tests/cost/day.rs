@@ -1,13 +1,13 @@
 //! A day of a site, on the core and the recorder that ship, with a clock of its own.
 
-use super::object::{CALL, KEPT, Object};
+use super::object::{CALL, KEPT, Object, PING};
 use super::shelf::Rows;
 use super::visitors::{self, DAY, PAGES, View, user_id};
 use fastrand::Rng;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use whos_online::presence::id::TabId;
-use whos_online::presence::member::{Departure, MemberKey, Profile, Signal, State, Touch};
+use whos_online::presence::member::{Departure, Kind, MemberKey, Profile, Signal, State, Touch};
 use whos_online::presence::record::encode;
 use whos_online::presence::recorder::Recorder;
 use whos_online::presence::register::{Filled, Sheet, Shelf, place};
@@ -22,6 +22,8 @@ pub const WINDOW: Seconds = Seconds(330);
 const PER_ISOLATE: f64 = 100.0;
 /// How long after a page was asked for it is there, and connects.
 const OPENED: Millis = Millis(300);
+/// For how long an isolate remembers what is granted to a user.
+const RIGHTS_KNOWN: Seconds = Seconds(30);
 /// The Worker's time for a page, in milliseconds: to pass it through, and to record it. From `npm run bench -- http`.
 const PASSING: f64 = 0.25;
 const RECORDING: f64 = 0.05;
@@ -181,6 +183,8 @@ struct Day<'a> {
     opened: u32,
     /// Which page each visitor has open, where these are connected.
     connected: HashMap<u64, (MemberKey, TabId)>,
+    /// Until when an isolate knows what is granted to a visitor.
+    knows_rights: HashMap<(usize, u64), Timestamp>,
     used: Used,
     random: Rng,
     follow: &'a mut dyn FnMut(&Step),
@@ -228,6 +232,7 @@ pub fn simulate(traffic: &Traffic<'_>, follow: &mut dyn FnMut(&Step)) -> Used {
         timers: 0,
         opened: 0,
         connected: HashMap::new(),
+        knows_rights: HashMap::new(),
         used: Used::default(),
         random: Rng::with_seed(7),
         follow,
@@ -249,6 +254,9 @@ pub fn simulate(traffic: &Traffic<'_>, follow: &mut dyn FnMut(&Step)) -> Used {
     let end = start.plus(Seconds(2 * DAY as u32));
     day.pass_to(end);
     day.object.spend(&mut day.used);
+    if traffic.looking == Looking::Somebody {
+        day.used.messages += DAY * 1000.0 / f64::from(PING.0) / f64::from(traffic.lapse);
+    }
     day.used.repeat(traffic.lapse.into());
     day.object.sweep(end);
     day.object.spend(&mut day.used);
@@ -320,7 +328,8 @@ impl Day<'_> {
         self.used.worker_requests += 1.0;
         self.opened += 1;
         let tab = TabId(self.opened);
-        let mut signals = visitors::signals(&view, at, WINDOW);
+        // Whom the site has named has the cookie by now.
+        let mut signals = visitors::signals(&View { first: false, ..view }, at, WINDOW);
         for signal in &mut signals {
             if let Signal::Touch(touch) = signal {
                 (touch.place, touch.tab) = (None, Some(tab));
@@ -329,6 +338,12 @@ impl Day<'_> {
         }
         let isolate = self.isolate_of(colo);
         let Some((key, _)) = self.connected.get(&view.visitor) else { return };
+        if key.kind() == Kind::User && self.knows_rights.get(&(isolate, view.visitor)).is_none_or(|until| *until < at) {
+            // What is granted to a user is looked up in another object.
+            self.knows_rights.insert((isolate, view.visitor), at.plus(RIGHTS_KNOWN));
+            self.used.object_requests += 1.0;
+            self.used.active_seconds += f64::from(CALL.0) / 1000.0;
+        }
         if let Some(isolate) = &mut self.isolates[isolate] {
             signals.splice(0..0, isolate.recorder.connects(at, key.borrow()));
         }

@@ -14,7 +14,7 @@ use whos_online::presence::reports::Report;
 use whos_online::presence::site::{Lease, Site};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 use whos_online::presence::totals::{Counted, Totals};
-use whos_online::presence::watchers::PACE;
+use whos_online::presence::watchers::{AT_FULL_PACE, PACE};
 
 /// How long a call keeps the object active: its answer waits until what was written is safe.
 pub const CALL: Millis = Millis(15);
@@ -22,7 +22,7 @@ pub const CALL: Millis = Millis(15);
 pub const KEPT: Seconds = Seconds(7 * 86_400);
 
 /// How far apart the pings of a page are that is connected. Nobody says that those are free which the platform answers.
-const PING: Millis = Millis(30_000);
+pub const PING: Millis = Millis(25_000);
 
 struct Connection {
     key: MemberKey,
@@ -41,6 +41,7 @@ impl Connection {
 
 pub struct Object {
     site: Site,
+    /// Whether somebody watches who is no visitor.
     watched: bool,
     /// What those say who are connected.
     recorder: Recorder,
@@ -62,7 +63,7 @@ impl Object {
     pub fn new(now: Timestamp, looking: Looking, shelf: Rows) -> Self {
         Self {
             site: Site::new(WINDOW, now),
-            watched: looking != Looking::Nobody,
+            watched: looking == Looking::Somebody,
             recorder: Recorder::new(RESOLUTION, WINDOW, now),
             connected: HashMap::new(),
             look_at: None,
@@ -99,16 +100,16 @@ impl Object {
         self.hear_taken(at);
         self.site.totals.add(sender.counted(), reports.list.len());
         self.site.hear(at, reports);
-        let (wait, attention) = match self.watched {
-            false => (self.gathering.note(at), Attention::Nobody),
-            // What is told together is stored together.
-            true => (self.next(at), Attention::Watched(PACE)),
-        };
+        let next = self.next(at);
+        // What is told together is stored together.
+        let wait = next.unwrap_or_else(|| self.gathering.note(at));
+        // When it is answered those who watch have been told.
+        let attention = next.map_or(Attention::Nobody, |_| Attention::Watched(self.pace()));
         sender.heed(at, at.plus(CALL), attention);
         self.stay_active(at, Millis(wait.0 + CALL.0));
         match wait {
             Millis(0) => self.store(at, agenda),
-            _ if self.watched => self.work_in(at, wait, agenda),
+            _ if next.is_some() => self.work_in(at, wait, agenda),
             _ => agenda.plan(at.plus(wait), Event::Store),
         }
     }
@@ -118,16 +119,17 @@ impl Object {
         self.used.object_requests += 1.0;
         self.stay_active(at, CALL);
         self.recorder.tells_next(key.borrow());
+        self.store(at, agenda);
         self.connected.insert(tab, Connection { key: key.clone(), since: at });
         self.look_at = self.look_at.or(Some(at.plus(SILENCE)));
         let signs_in = |signal: &Signal| matches!(signal, Signal::Touch(touch) if touch.was.is_some());
         if signals.iter().all(|signal| !signs_in(signal) && self.site.knows(signal.key())) {
-            signals.into_iter().for_each(|signal| self.take(at, PACE, signal, agenda));
+            signals.into_iter().for_each(|signal| self.take(at, Some(PACE), signal, agenda));
         } else {
             self.hear_taken(at);
             self.site.hear(at, signals.into_iter().map(report).collect::<Vec<_>>());
-            self.store(at, agenda);
         }
+        self.store(at, agenda);
     }
 
     /// A page that is connected says something.
@@ -144,8 +146,8 @@ impl Object {
         self.hear(at, Signal::Leave { key, tab: Some(tab) }, agenda);
     }
 
-    fn take(&mut self, at: Timestamp, next: Millis, signal: Signal, agenda: &mut Agenda) {
-        self.recorder.heed(at, at, Attention::Watched(next));
+    fn take(&mut self, at: Timestamp, next: Option<Millis>, signal: Signal, agenda: &mut Agenda) {
+        self.recorder.heed(at, at, next.map_or(Attention::Asked, Attention::Watched));
         match self.recorder.take_news(at, signal) {
             Some(Millis(0)) => self.work(at, agenda),
             Some(hold) => self.work_in(at, hold, agenda),
@@ -153,9 +155,14 @@ impl Object {
         }
     }
 
-    /// In what time those who watch are told something next.
-    fn next(&self, at: Timestamp) -> Millis {
-        self.told.0.plus(PACE).max(at).since(at)
+    /// In what time those who watch are told something next, if anybody does.
+    fn next(&self, at: Timestamp) -> Option<Millis> {
+        let anybody = self.watched || !self.connected.is_empty();
+        anybody.then(|| self.told.0.plus(self.pace()).max(at).since(at))
+    }
+
+    fn pace(&self) -> Millis {
+        Millis(PACE.0 * (self.connected.len() / AT_FULL_PACE).max(1) as u32)
     }
 
     fn work_in(&mut self, at: Timestamp, wait: Millis, agenda: &mut Agenda) {
@@ -200,15 +207,15 @@ impl Object {
         let rows = outcome.writes.len() + outcome.views.len() + outcome.hidden.len();
         self.used.rows_written += rows as f64;
         self.note(outcome.departures, at);
-        if self.watched {
-            self.tell(at, agenda);
+        if let Some(next) = self.next(at) {
+            self.tell(at, next, agenda);
         }
     }
 
     /// Those who watch are told now or when it is time.
-    fn tell(&mut self, at: Timestamp, agenda: &mut Agenda) {
+    fn tell(&mut self, at: Timestamp, next: Millis, agenda: &mut Agenda) {
         let version = self.site.version();
-        match self.next(at) {
+        match next {
             _ if version == self.told.1 => {}
             Millis(0) => self.told = (at, version),
             wait => self.work_in(at, wait, agenda),
