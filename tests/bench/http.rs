@@ -17,6 +17,8 @@ const PART: &str = "recording a page";
 const CONNECTIONS: usize = 32;
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_secs(1);
+/// For so long each is asked before: what is asked often is compiled once more, better.
+const WARM: Duration = Duration::from_secs(3);
 /// Where nobody waits for anybody: how long a page takes then is told by how long it takes to serve it.
 const CALM: Duration = Duration::from_millis(2);
 const CALM_ROUND: Duration = Duration::from_secs(4);
@@ -83,7 +85,7 @@ pub fn run() {
     println!("\n{PART}: {CONNECTIONS} connections, {ROUNDS} rounds of {ROUND:?} in turns: the middle (least-most)");
     let mut scenarios = scenarios(site::start());
     for scenario in &scenarios {
-        load::run(scenario.port, CONNECTIONS, ROUND, &scenario.requests);
+        load::run(scenario.port, CONNECTIONS, WARM, &scenario.requests);
     }
     for _ in 0..ROUNDS {
         scenarios.iter_mut().for_each(Scenario::measure);
