@@ -15,8 +15,8 @@ use std::rc::Rc;
 pub const FRESH: Millis = Millis(1000);
 
 /// The most answers that are remembered, and the most bytes that each of them may have.
-const MAX_ANSWERS: usize = 64;
-const MAX_BYTES: usize = 64 * 1024;
+pub const MAX_ANSWERS: usize = 64;
+pub const MAX_BYTES: usize = 64 * 1024;
 
 /// A question about a site, and how much of the answer is for whoever asks.
 pub type Question = (SiteName, Query, Scope);

@@ -47,14 +47,14 @@ pub async fn read(
     let site = asked.site(config)?;
     let (scope, personal) = scope(&query, &site, asked, config, env).await?;
     recording::send_news(&site, env, ctx).await;
-    let (mut at, mut answer) = look_up((site.clone(), query.clone(), scope), config, env, ctx).await?;
+    let (at, mut answer) = look_up((site.clone(), query.clone(), scope), config, env, ctx).await?;
     let mut personal = personal;
     // Only where somebody was left out it matters whether whoever asks may see them.
     if answer.hidden && !personal && asked.asker(site.clone(), config).has_credentials() {
         let sees = who::standing_if_known(asked, &site, config, env).await.sees_invisible();
         if sees {
             personal = true;
-            (at, answer) = look_up((site.clone(), query, Scope { invisible: true, ..scope }), config, env, ctx).await?;
+            (_, answer) = look_up((site.clone(), query, Scope { invisible: true, ..scope }), config, env, ctx).await?;
         }
     }
     let (content_type, body) = match form {

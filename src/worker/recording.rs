@@ -158,35 +158,23 @@ pub async fn say_at_once(signals: Vec<Signal>, site: &SiteName, config: &Config,
 
 /// Notes that a page of somebody connects, and gives what was to be sent of it.
 pub fn take_along(site: &SiteName, key: KeyRef<'_>) -> Vec<Signal> {
-    let take = |recorder: &mut Recorder| recorder.connects(clock::now(), key);
-    RECORDERS.with_borrow_mut(|recorders| recorders.get_mut(site).map(take).unwrap_or_default())
+    with_known(site, |recorder| recorder.connects(clock::now(), key)).unwrap_or_default()
 }
 
 /// Takes that back, as it did not connect. It goes with the next batch.
 pub fn take_back(site: &SiteName, signals: Vec<Signal>) {
     let reports = signals.into_iter().map(|signal| Report { age: Millis(0), signal });
-    repeats::forget();
-    RECORDERS.with_borrow_mut(|recorders| {
-        if let Some(recorder) = recorders.get_mut(site) {
-            recorder.put_back(clock::now(), reports.collect(), Counted::default());
-        }
-    });
+    with_known(site, |recorder| recorder.put_back(clock::now(), reports.collect(), Counted::default()));
 }
 
 /// Notes who is known by their key no more.
 pub fn end(site: &SiteName, ended: &[MemberKey]) {
-    RECORDERS.with_borrow_mut(|recorders| {
-        if let Some(recorder) = recorders.get_mut(site) {
-            ended.iter().for_each(|key| recorder.end(clock::now(), key));
-        }
-    });
+    with_known(site, |recorder| ended.iter().for_each(|key| recorder.end(clock::now(), key)));
 }
 
 /// Forgets a user, and what of theirs was still to be sent.
 pub fn forget(site: &SiteName, user: &UserId) {
-    RECORDERS.with_borrow_mut(|recorders| {
-        recorders.get_mut(site).into_iter().for_each(|recorder| recorder.erase(clock::now(), user))
-    });
+    with_known(site, |recorder| recorder.erase(clock::now(), user));
 }
 
 async fn send_in(hold: Millis, site: SiteName, env: Env) {
@@ -202,13 +190,12 @@ async fn send_in(hold: Millis, site: SiteName, env: Env) {
 /// Sends the batch, to each of the site's objects what is for it, and takes back what was not taken.
 async fn send(site: &SiteName, env: &Env) -> bool {
     let (sent, setup) = (clock::now(), Setup::of(env));
-    let drained = RECORDERS.with_borrow_mut(|recorders| {
-        let recorder = recorders.get_mut(site)?;
+    let drained = with_known(site, |recorder| {
         let reports = recorder.drain(sent);
         (!reports.list.is_empty()).then(|| (reports, recorder.counted()))
     });
     // Without settings nothing is recorded.
-    let (Some((reports, counted)), Ok(config)) = (drained, setup.config()) else { return true };
+    let (Some((reports, counted)), Ok(config)) = (drained.flatten(), setup.config()) else { return true };
     let mut counted = Some(counted);
     let (mut attention, mut all_taken) = (None, true);
     for wave in config.shards.split(reports) {
@@ -228,10 +215,7 @@ async fn send(site: &SiteName, env: &Env) -> bool {
         }
     }
     if let Some(attention) = attention {
-        RECORDERS.with_borrow_mut(|recorders| {
-            let recorder = recorders.get_mut(site).into_iter();
-            recorder.for_each(|recorder| recorder.heed(sent, clock::now(), attention));
-        });
+        with_known(site, |recorder| recorder.heed(sent, clock::now(), attention));
         answers::forget(site);
     }
     all_taken
@@ -239,14 +223,16 @@ async fn send(site: &SiteName, env: &Env) -> bool {
 
 fn put_back(site: &SiteName, sent: Timestamp, call: Call) {
     let Call::Apply(batch, counted) = call else { return };
-    repeats::forget();
-    RECORDERS.with_borrow_mut(|recorders| {
-        if let Some(recorder) = recorders.get_mut(site) {
-            recorder.put_back(sent, batch, counted);
-        }
-    });
+    with_known(site, |recorder| recorder.put_back(sent, batch, counted));
 }
 
+/// Works on the site's recorder, if there is one. There may be news in it then, so that no answer is given again.
+fn with_known<T>(site: &SiteName, work: impl FnOnce(&mut Recorder) -> T) -> Option<T> {
+    repeats::forget();
+    RECORDERS.with_borrow_mut(|recorders| recorders.get_mut(site).map(work))
+}
+
+/// The same, and there is one from now on.
 fn with<T>(site: &SiteName, config: &Config, work: impl FnOnce(&mut Recorder) -> T) -> T {
     repeats::forget();
     RECORDERS.with_borrow_mut(|recorders| {

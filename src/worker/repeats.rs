@@ -2,7 +2,7 @@
 //! without calling us. To hand a request over to wasm and an answer back takes a quarter of the time of a short answer.
 
 use super::answer::head;
-use super::answers::FRESH;
+use super::answers::{FRESH, MAX_ANSWERS, MAX_BYTES};
 use super::request::Asked;
 use crate::http::reply::Reply;
 use crate::presence::time::Timestamp;
@@ -10,9 +10,7 @@ use js_sys::{Array, JsString, Map, Reflect, Uint8Array};
 use std::cell::Cell;
 use wasm_bindgen::{JsCast, JsValue};
 
-/// The most answers that are laid there, and the most bytes that each of them and its address may have.
-const MAX_REPEATS: u32 = 64;
-const MAX_BYTES: usize = 64 * 1024;
+/// The most bytes that an address may have.
 const MAX_ADDRESS: usize = 2048;
 
 thread_local! {
@@ -30,10 +28,13 @@ thread_local! {
 
 /// Has a reply given again to who asks the same without any conditions.
 pub fn remember(asked: &Asked, reply: &Reply, at: Timestamp) {
-    // A test's clock is not that of the runtime.
     let wanted = asked.method == "GET" && reply.status == 200 && reply.body.len() <= MAX_BYTES;
+    // A test's clock is not that of the runtime.
+    if !wanted || cfg!(feature = "test-hooks") {
+        return;
+    }
     let address = asked.raw.url();
-    if !wanted || address.len() > MAX_ADDRESS || cfg!(feature = "test-hooks") {
+    if address.len() > MAX_ADDRESS {
         return;
     }
     let Ok(head) = head((reply.status, reply.headers.clone())) else { return };
@@ -41,7 +42,7 @@ pub fn remember(asked: &Asked, reply: &Reply, at: Timestamp) {
     let body = Uint8Array::from(reply.body.as_slice());
     let answer = Array::of4(&millis(at), &millis(at.plus(FRESH)), &body, &head);
     REPEATS.with(|repeats| {
-        if repeats.size() >= MAX_REPEATS {
+        if repeats.size() as usize >= MAX_ANSWERS {
             repeats.clear();
         }
         repeats.set(&JsString::from(address), &answer);

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use whos_online::presence::attention::Attention;
 use whos_online::presence::gathering::Gathering;
 use whos_online::presence::id::TabId;
-use whos_online::presence::member::{Departure, MemberKey, Signal};
+use whos_online::presence::member::{MemberKey, Signal};
 use whos_online::presence::pulse::{self, SILENCE};
 use whos_online::presence::recorder::Recorder;
 use whos_online::presence::register::Register;
 use whos_online::presence::reports::Report;
-use whos_online::presence::site::{Lease, Site};
+use whos_online::presence::site::{Lease, Outcome, Site};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 use whos_online::presence::totals::{Counted, Totals};
 use whos_online::presence::watchers::{AT_FULL_PACE, PACE};
@@ -204,9 +204,7 @@ impl Object {
     pub fn store(&mut self, at: Timestamp, agenda: &mut Agenda) {
         self.advance(at);
         let outcome = self.site.outcome();
-        let rows = outcome.writes.len() + outcome.views.len() + outcome.hidden.len();
-        self.used.rows_written += rows as f64;
-        self.note(outcome.departures, at);
+        self.keep(outcome, at);
         if let Some(next) = self.next(at) {
             self.tell(at, next, agenda);
         }
@@ -248,20 +246,20 @@ impl Object {
         }
     }
 
-    fn note(&mut self, departures: Vec<Departure>, at: Timestamp) {
+    fn keep(&mut self, outcome: Outcome, at: Timestamp) {
         let before = self.shelf.written.get();
-        let Ok(()) = self.register.note(departures, at.minus(KEPT), &self.shelf);
-        self.used.rows_written += (self.shelf.written.get() - before) as f64;
+        let Ok(()) = self.register.note(outcome.departures, at.minus(KEPT), &self.shelf);
+        let rows = outcome.writes.len() + outcome.views.len() + outcome.hidden.len();
+        self.used.rows_written += (rows + self.shelf.written.get() - before) as f64;
     }
 
     /// What a sweep costs each day, with the alarm and the note that it was done.
     pub fn sweep(&mut self, at: Timestamp) {
         self.advance(at);
         let outcome = self.site.outcome();
-        self.used.rows_written += (outcome.writes.len() + outcome.views.len() + outcome.hidden.len()) as f64;
-        self.note(outcome.departures, at);
+        self.keep(outcome, at);
         let outcome = self.site.whole_outcome();
-        self.note(outcome.departures, at);
+        self.keep(outcome, at);
         let before = self.shelf.written.get();
         let Ok(()) = self.register.sweep(at.minus(KEPT), &self.shelf);
         let (slots, write) = self.site.sweep();

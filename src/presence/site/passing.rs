@@ -136,13 +136,9 @@ impl Site {
     }
 
     fn let_leavers_go(&mut self) {
-        while let Some(leaving) = self.leaving.front() {
-            let (still, kind, slot) = (self.still_leaves(leaving), leaving.kind, leaving.slot);
-            if still && leaving.at > self.now {
-                break;
-            }
-            self.leaving.pop_front();
-            if let Some(member) = still.then(|| self.roster_mut(kind).remove(slot)).flatten() {
+        while self.next_to_leave().is_some_and(|at| at <= self.now) {
+            let Some(Leaving { kind, slot, .. }) = self.leaving.pop_front() else { return };
+            if let Some(member) = self.roster_mut(kind).remove(slot) {
                 self.depart_in_time(member);
             }
         }
