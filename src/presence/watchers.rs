@@ -10,7 +10,12 @@ use std::collections::HashSet;
 pub const PACE: Millis = Millis(250);
 
 /// From here on they are further apart, in proportion: a telling costs as much as there are watchers, about 10 µs each.
-pub const AT_FULL_PACE: usize = 2500;
+const AT_FULL_PACE: usize = 2500;
+
+/// How far apart two tellings are at the least where there are so many watchers.
+pub fn pace(watchers: usize) -> Millis {
+    Millis(PACE.0.saturating_mul((watchers / AT_FULL_PACE).max(1) as u32))
+}
 
 /// Somebody who watches.
 pub type WatcherId = u64;
@@ -78,7 +83,7 @@ impl<V: PartialEq> Watchers<V> {
 
     /// In what time they may be told something next.
     pub fn next(&self, now: Timestamp) -> Millis {
-        let pace = Millis(PACE.0.saturating_mul((self.count / AT_FULL_PACE).max(1) as u32));
+        let pace = pace(self.count);
         // A clock that was put back makes nobody wait.
         let since = self.told.filter(|(at, _)| *at <= now).map_or(pace, |(at, _)| now.since(at));
         Millis(pace.0.saturating_sub(since.0))

@@ -95,7 +95,8 @@ async fn answered(
     let told = HEADERS.iter().any(|name| answer.headers.has(name));
     let (mut cookie, mut told_of) = (None, Said::Nothing);
     if let Some(visiting) = &visiting {
-        let (said, topic) = guarded(|| said(&answer, visiting)).unwrap_or((Said::Nothing, None));
+        let said = if told { guarded(|| said(&answer, visiting)) } else { None };
+        let (said, topic) = said.unwrap_or((Said::Nothing, None));
         let keys = if told { visiting.signing_keys().await } else { None };
         cookie = guarded(|| note(asked, &answer, (said.clone(), topic), keys, visiting, ctx)).flatten();
         told_of = said;

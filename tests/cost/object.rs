@@ -14,7 +14,7 @@ use whos_online::presence::reports::Report;
 use whos_online::presence::site::{Lease, Outcome, Site};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 use whos_online::presence::totals::{Counted, Totals};
-use whos_online::presence::watchers::{AT_FULL_PACE, PACE};
+use whos_online::presence::watchers::{PACE, pace};
 
 /// How long a call keeps the object active: its answer waits until what was written is safe.
 pub const CALL: Millis = Millis(15);
@@ -162,7 +162,7 @@ impl Object {
     }
 
     fn pace(&self) -> Millis {
-        Millis(PACE.0 * (self.connected.len() / AT_FULL_PACE).max(1) as u32)
+        pace(self.connected.len())
     }
 
     fn work_in(&mut self, at: Timestamp, wait: Millis, agenda: &mut Agenda) {

@@ -3,6 +3,8 @@
 use crate::harness::*;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Barrier;
+use std::thread;
 use std::time::Duration;
 use tungstenite::handshake::server::{Request, Response};
 
@@ -238,6 +240,35 @@ fn on_its_own_route_the_worker_asks_the_site_itself() {
 fn a_site_that_is_down_is_told_as_such() {
     let server = Setup::new().var("ORIGIN", "http://127.0.0.1:1").start();
     assert!(server.by("10.0.0.1").get("/").problem(502).contains("ORIGIN"));
+}
+
+#[test]
+fn of_many_pages_that_wait_at_once_each_visitor_gets_their_own() {
+    const MANY: usize = 400;
+    let all_wait = Barrier::new(MANY);
+    let site = Origin::serving(move |request, stream| {
+        all_wait.wait();
+        let page = format!("<p>{}</p>", request.target);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n", page.len());
+        // Whose connection breaks gets no page.
+        if !request.target.ends_with('7') {
+            let _ = write!(stream, "{head}Connection: close\r\n\r\n{page}");
+        }
+    });
+    let server = Setup::new().before(&site).start();
+    for round in ["first", "second"] {
+        thread::scope(|scope| {
+            for visitor in 0..MANY {
+                let server = &server;
+                scope.spawn(move || {
+                    let path = format!("/{round}/{visitor}");
+                    let answer = server.by("10.0.0.1").document().get(&path);
+                    let page = (answer.status, answer.text().contains(&format!("<p>{path}</p>")));
+                    assert_eq!(page, if path.ends_with('7') { (502, false) } else { (200, true) }, "{answer:?}");
+                });
+            }
+        });
+    }
 }
 
 #[test]
