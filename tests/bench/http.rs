@@ -106,6 +106,8 @@ impl Scenario {
     }
 }
 
+/// What it takes in JavaScript to do what is done with every page.
+const LOOKING: &str = "a Worker in JavaScript, looking as ours does";
 const THROUGH: &str = "this Worker, passing through";
 const THROUGH_AS_USER: &str = "the same, with a user's cookie and headers";
 const GUEST: &str = "this Worker, a guest";
@@ -143,7 +145,7 @@ fn scenarios(site: u16) -> Vec<Scenario> {
         let django = Django::start(recipe, site);
         of(name, django.port, What::Django(django, count), &|_| (query, String::new()))
     };
-    let script = Setup::script("tests/bench/workers/pass.js").var("ORIGIN", &origin);
+    let script = |path| Setup::script(path).var("ORIGIN", &origin).start();
     let cookie = |visitor: usize| format!("cookie: presence={}\r\n", token(visitor));
     // A page that is fetched in advance is nobody's visit.
     let ahead = "sec-purpose: prefetch\r\n";
@@ -151,7 +153,10 @@ fn scenarios(site: u16) -> Vec<Scenario> {
     let as_user = |visitor: usize| format!("{ahead}{}", cookie(visitor).replace("presence=", "whatever="));
     vec![
         of("the site alone", site, What::Site, &|_| ("", String::new())),
-        passing("a Worker in JavaScript, passing through", script.start(), &|_| ("", String::new())),
+        passing("a Worker in JavaScript, passing through", script("tests/bench/workers/pass.js"), &|_| {
+            ("", String::new())
+        }),
+        passing(LOOKING, script("tests/bench/workers/look.js"), &|_| ("", String::new())),
         passing(THROUGH, worker(), &|_| ("", ahead.to_owned())),
         ours(GUEST, "guests", &|_, _| ("", String::new())),
         passing(THROUGH_AS_USER, worker(), &|visitor| ("?else", as_user(visitor))),
@@ -193,6 +198,10 @@ fn print(scenarios: &[Scenario]) {
             figure(PART, scenario.name, unit, spread);
         }
         verify(scenario);
+    }
+    for kind in ["guest", "user"] {
+        let row = named(&format!("a row for each hit in JavaScript, a {kind}"));
+        plain(PART, &format!("{LOOKING}, against a {kind}'s row for each hit"), "times", ratio(named(LOOKING), row));
     }
     for (ours, through, kind, share) in [(GUEST, THROUGH, "guest", 0.95), (USER, THROUGH_AS_USER, "user", 0.90)] {
         let of = |what: &str, other: &str, least| {
