@@ -11,6 +11,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, Mac};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::rc::Rc;
 use std::time::Duration;
 
 const PART: &str = "recording a page";
@@ -44,9 +45,9 @@ struct Round {
 /// What is measured there.
 enum What {
     Site,
-    Passing(Server),
+    Passing(Rc<Server>),
     /// Those that are of this kind are to be online in the end.
-    Ours(Server, &'static str),
+    Ours(Rc<Server>, &'static str),
     Upsert(Server),
     /// With the command that counts those who are known.
     Django(Django, &'static str),
@@ -57,7 +58,8 @@ impl What {
     fn worked(&self) -> Option<Duration> {
         match self {
             Self::Site => None,
-            Self::Passing(server) | Self::Ours(server, _) | Self::Upsert(server) => Some(server.worked()),
+            Self::Passing(server) | Self::Ours(server, _) => Some(server.worked()),
+            Self::Upsert(server) => Some(server.worked()),
             Self::Django(django, _) => Some(django.worked()),
         }
     }
@@ -118,7 +120,7 @@ fn scenarios(site: u16) -> Vec<Scenario> {
     let origin = format!("http://127.0.0.1:{site}");
     let worker = || {
         let setup = Setup::new().var("ORIGIN", &origin).var("SITE", "bench");
-        setup.var("PRESENCE_SECRET", SECRET).var("ADMIN_TOKEN", ADMIN).start()
+        Rc::new(setup.var("PRESENCE_SECRET", SECRET).var("ADMIN_TOKEN", ADMIN).start())
     };
     let of = |name, port, what, headers: &dyn Fn(usize) -> (&'static str, String)| Scenario {
         name,
@@ -128,12 +130,11 @@ fn scenarios(site: u16) -> Vec<Scenario> {
         rounds: Vec::new(),
         calm: Vec::new(),
     };
-    let ours = |name, kind, headers: &dyn Fn(&Server, usize) -> (&'static str, String)| {
-        let server = worker();
+    let ours = |name, kind, server: Rc<Server>, headers: &dyn Fn(&Server, usize) -> (&'static str, String)| {
         let headers: Vec<_> = (0..VISITORS).map(|visitor| headers(&server, visitor)).collect();
         of(name, server.port, What::Ours(server, kind), &|visitor| headers[visitor].clone())
     };
-    let passing = |name, server: Server, headers: &dyn Fn(usize) -> (&'static str, String)| {
+    let passing = |name, server: Rc<Server>, headers: &dyn Fn(usize) -> (&'static str, String)| {
         of(name, server.port, What::Passing(server), headers)
     };
     let upsert = |name, query| {
@@ -145,25 +146,27 @@ fn scenarios(site: u16) -> Vec<Scenario> {
         let django = Django::start(recipe, site);
         of(name, django.port, What::Django(django, count), &|_| (query, String::new()))
     };
-    let script = |path| Setup::script(path).var("ORIGIN", &origin).start();
+    let script = |path| Rc::new(Setup::script(path).var("ORIGIN", &origin).start());
     let cookie = |visitor: usize| format!("cookie: presence={}\r\n", token(visitor));
     // A page that is fetched in advance is nobody's visit.
     let ahead = "sec-purpose: prefetch\r\n";
     // What a user's page takes to be passed on: as many bytes, that mean nothing.
     let as_user = |visitor: usize| format!("{ahead}{}", cookie(visitor).replace("presence=", "whatever="));
+    // Recording is held against the very process that passes on: two of the same Worker differ by up to a tenth.
+    let (guests, users) = (worker(), worker());
     vec![
         of("the site alone", site, What::Site, &|_| ("", String::new())),
         passing("a Worker in JavaScript, passing through", script("tests/bench/workers/pass.js"), &|_| {
             ("", String::new())
         }),
         passing(LOOKING, script("tests/bench/workers/look.js"), &|_| ("", String::new())),
-        passing(THROUGH, worker(), &|_| ("", ahead.to_owned())),
-        ours(GUEST, "guests", &|_, _| ("", String::new())),
-        passing(THROUGH_AS_USER, worker(), &|visitor| ("?else", as_user(visitor))),
-        ours(USER, "users", &|_, visitor| ("?user", cookie(visitor))),
-        ours("this Worker, a signed cookie", "users", &|_, visitor| ("", cookie(visitor))),
-        ours("this Worker, a sign-on cookie", "users", &|server, visitor| ("", sign_on(server, visitor))),
-        ours("this Worker, a session", "users", &|server, visitor| ("", session(server, visitor))),
+        passing(THROUGH, guests.clone(), &|_| ("", ahead.to_owned())),
+        ours(GUEST, "guests", guests, &|_, _| ("", String::new())),
+        passing(THROUGH_AS_USER, users.clone(), &|visitor| ("?else", as_user(visitor))),
+        ours(USER, "users", users, &|_, visitor| ("?user", cookie(visitor))),
+        ours("this Worker, a signed cookie", "users", worker(), &|_, visitor| ("", cookie(visitor))),
+        ours("this Worker, a sign-on cookie", "users", worker(), &|server, visitor| ("", sign_on(server, visitor))),
+        ours("this Worker, a session", "users", worker(), &|server, visitor| ("", session(server, visitor))),
         upsert("a row for each hit in JavaScript, a guest", ""),
         upsert("a row for each hit in JavaScript, a user", "?user"),
         django("Django with a cache key each, a guest", "cache_key", "DBSIZE", ""),
