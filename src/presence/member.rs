@@ -174,6 +174,14 @@ pub struct Departure {
     pub since: Timestamp,
 }
 
+impl Departure {
+    /// By what the last of a user's departures is told: who signs out and is back at once goes twice at the same time, and the
+    /// later visit is the last.
+    pub fn when(&self) -> (Timestamp, Timestamp) {
+        (self.last_seen, self.since)
+    }
+}
+
 /// Somebody looked at a page about something, and does no longer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Viewed {

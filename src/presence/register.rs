@@ -299,7 +299,7 @@ impl Recent {
     }
 
     fn is_news(&self, gone: &Departure) -> bool {
-        self.find(place(&gone.user), &gone.user).is_none_or(|known| known.last_seen < gone.last_seen)
+        self.find(place(&gone.user), &gone.user).is_none_or(|known| known.when() < gone.when())
     }
 
     fn add(&mut self, number: u64, gone: Departure) {
@@ -343,7 +343,7 @@ impl Recent {
             let known = departures.binary_search_by(|known| (place(&known.user), &known.user).cmp(&(at, &gone.user)));
             let older = known.ok().and_then(|index| departures.get_mut(index));
             match (older, known) {
-                (Some(older), _) if older.last_seen < gone.last_seen => *older = gone.clone(),
+                (Some(older), _) if older.when() < gone.when() => *older = gone.clone(),
                 (None, Err(index)) if gone.last_seen >= since => departures.insert(index, gone.clone()),
                 _ => continue,
             }
