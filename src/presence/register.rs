@@ -148,7 +148,7 @@ impl Register {
         let start = shelf.start_before(place)?;
         let sheet = start.map(|start| read(start, shelf)).transpose()?.unwrap_or_default();
         let entered = sheet.into_iter().find(|gone| gone.user == *user);
-        Ok(noted.into_iter().chain(entered).max_by_key(|gone| gone.last_seen))
+        Ok(noted.into_iter().chain(entered).max_by_key(Departure::when))
     }
 
     /// The users who were seen last, newest first, at most so many.
@@ -391,7 +391,7 @@ fn put<S: Shelf>(start: i64, mut departures: Vec<Departure>, shelf: &S) -> Resul
 
 /// Leaves those who were seen last, each once.
 fn cut(departures: &mut Vec<Departure>, limit: usize) {
-    departures.sort_by(|one, other| (&one.user, other.last_seen).cmp(&(&other.user, one.last_seen)));
+    departures.sort_by(|one, other| (&one.user, other.when()).cmp(&(&other.user, one.when())));
     departures.dedup_by(|next, kept| next.user == kept.user);
     departures.sort_by(|one, other| (other.last_seen, &one.user).cmp(&(one.last_seen, &other.user)));
     departures.truncate(limit);

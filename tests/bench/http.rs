@@ -48,7 +48,7 @@ enum What {
     Passing(Rc<Server>),
     /// Those that are of this kind are to be online in the end.
     Ours(Rc<Server>, &'static str),
-    Upsert(Server),
+    Upsert(Rc<Server>),
     /// With the command that counts those who are known.
     Django(Django, &'static str),
 }
@@ -58,8 +58,7 @@ impl What {
     fn worked(&self) -> Option<Duration> {
         match self {
             Self::Site => None,
-            Self::Passing(server) | Self::Ours(server, _) => Some(server.worked()),
-            Self::Upsert(server) => Some(server.worked()),
+            Self::Passing(server) | Self::Ours(server, _) | Self::Upsert(server) => Some(server.worked()),
             Self::Django(django, _) => Some(django.worked()),
         }
     }
@@ -141,7 +140,7 @@ fn scenarios(site: u16) -> Vec<Scenario> {
     };
     let upsert = |name, query| {
         let server = Setup::script("tests/bench/workers/upsert.js").object("UPSERT", "Upsert").var("ORIGIN", &origin);
-        let server = server.start();
+        let server = Rc::new(server.start());
         of(name, server.port, What::Upsert(server), &|_| (query, String::new()))
     };
     let django = |name, recipe, count, query| {

@@ -394,8 +394,11 @@ describe("the last-seen element", { concurrency: 5, timeout: 600_000 }, () => {
       await eventually(async () => assert.ok(await page.evaluate(() => window.calls.ended > 0)));
       assert.deepEqual(await shown(page), ["Sally"]);
       service.failure = undefined;
-      // Two minutes after the one failure, and four after another: a browser may break off a question by itself.
-      await pass(page, 6 * MINUTE);
+      const failed = await begun(page);
+      await pass(page, 2 ** failed * MINUTE);
+      assert.ok((await begun(page)) > failed, "it asks again in its time");
+      // In time for another failure: a browser may break off a question by itself.
+      await pass(page, 4 * MINUTE);
       await shows(page, "online now, in Home");
       service.failure = failure;
       const first = await begun(page);

@@ -298,7 +298,7 @@ impl Site {
 
     /// What is to be kept of a user who went, and was not handed out yet.
     pub fn departed(&self, id: &UserId) -> Option<&Departure> {
-        self.departures.iter().chain(&self.held).filter(|gone| gone.user == *id).max_by_key(|gone| gone.last_seen)
+        self.departures.iter().chain(&self.held).filter(|gone| gone.user == *id).max_by_key(|gone| gone.when())
     }
 
     /// The same of all of them.
