@@ -115,7 +115,9 @@ impl Copy {
     fn follow(&mut self, progress: &Progress) -> bool {
         let Some(of) = self.of else { return false };
         if of >= progress.to && progress.from.is_some() {
-            // It was on its way when the part was asked. One whose object was started anew may count by another clock.
+            // It was on its way when the part was asked, or there is nothing new: then the part speaks again. One whose object
+            // was started anew may count by another clock.
+            self.silent &= of > progress.to;
             return true;
         }
         if progress.from != Some(of) {
