@@ -252,3 +252,17 @@ fn a_version_that_was_told_tells_nothing_else_after_a_restart_with_the_clock_put
     restored.apply(at(66_001), aged(0, Signal::Touch(named(key(2)))));
     assert!(restored.version() > site.version(), "or whoever was told before would not hear who has come");
 }
+
+#[test]
+fn a_version_that_was_told_after_a_restart_tells_nothing_else_after_the_next() {
+    let (mut site, mut rows) = (Site::new(WINDOW, at(0)), Rows::default());
+    rows.store(site.apply(at(10_000), aged(0, Signal::Touch(named(key(0))))).writes);
+    rows.store(site.advance(at(0)).writes);
+    let (restored, outcome, _) = Site::restore(WINDOW, &rows.0, at(0), &[]);
+    rows.store(outcome.writes);
+    let told = restored.version();
+    let caught_up = Timestamp::from_millis(i64::try_from(told).unwrap());
+    let (mut restored, ..) = Site::restore(WINDOW, &rows.0, caught_up, &[]);
+    restored.apply(caught_up, aged(0, Signal::Touch(named(key(1)))));
+    assert!(restored.version() > told);
+}

@@ -96,15 +96,29 @@ impl Site {
         if !unreadable.is_empty() {
             site.forget_changes();
         }
-        if u64::try_from(now.as_millis()).is_ok_and(|time| time <= site.version) {
-            // The clock was put back: each who went after the last row may have made a version that was told.
-            site.version += site.members_and_merged() as u64;
+        let came_ahead = site.come_ahead(now);
+        let mut outcome = site.renew(now, leases);
+        if came_ahead && outcome.writes.is_empty() {
+            outcome.writes.push(site.write_row(&[], &[]));
         }
-        let outcome = site.renew(now, leases);
         site.settle_log();
         // Perhaps a newer release wrote them and will be back: they are kept for as long as they could matter.
         unreadable.iter().for_each(|slot| site.keep_row(*slot));
         (site, outcome, unreadable.len())
+    }
+
+    /// Where the clock is behind the version, or was at the last row, each who went since may have made a version that was
+    /// told: comes to a later one, and says whether that has to be stored, or another restart would come to it again.
+    fn come_ahead(&mut self, now: Timestamp) -> bool {
+        let millis = |at: Timestamp| u64::try_from(at.as_millis()).unwrap_or(0);
+        let (members, now) = (self.members_and_merged() as u64, millis(now));
+        let last_told = self.version + members;
+        let ahead = self.version > millis(self.now) || self.version >= now;
+        let again = members > 0 && ahead && now <= last_told;
+        if again {
+            self.version = last_told + 1;
+        }
+        again
     }
 
     /// A copy of a site from its rows, which has come to this version of it. Nobody has to store what comes of it.
