@@ -22,7 +22,7 @@ def grant(instance, action, reverse, pk_set, **kwargs):
         others = (User if reverse else Group).objects.filter(pk__in=pk_set)
     for other in others:
         user, group = (other, instance) if reverse else (instance, other)
-        ask(method, "grants", {"user": user.get_username(), "permission": "can_edit", "object": f"group:{group.name}"})
+        ask(method, "grants", {"user": user.get_username(), "permission": "can_edit", "object": f"group:{group.pk}"})
 
 
 @receiver(pre_delete, sender=Group)
