@@ -6,6 +6,7 @@
 
 use super::bounds::Bounds;
 use super::moments::Moments;
+use super::record::{self, Head};
 use super::site::{Lease, Rows, Site, Tally};
 use super::time::{Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -120,11 +121,14 @@ impl Copy {
             self.silent &= of > progress.to;
             return true;
         }
-        if progress.from != Some(of) {
+        // A copy that has asked by itself may have come further than what was told before.
+        if progress.from.is_none_or(|from| from > of) {
             return false;
         }
         let own = progress.to.max(self.site.version() + 1);
-        let followed = self.site.follow(progress.at, own, &progress.rows).is_ok();
+        let is_known = |row: &&Vec<u8>| record::decode::<Head>(row).is_ok_and(|head| head.version <= of);
+        let news = progress.rows.iter().filter(|row| !is_known(row));
+        let followed = self.site.follow(progress.at, own, news).is_ok();
         (self.of, self.silent) = (followed.then_some(progress.to), self.silent && !followed);
         followed
     }

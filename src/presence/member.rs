@@ -3,6 +3,7 @@
 use super::id::{Avatar, GuestKey, Name, PagePath, TabId, Title, Topic, UserId};
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// What sort of visitor a member is. Each sort is counted apart; bots are in no total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,7 +75,7 @@ impl KeyRef<'_> {
 }
 
 /// How a user wants to be shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Profile {
     /// Shown in place of the id.
     pub name: Option<Name>,
@@ -85,7 +86,7 @@ pub struct Profile {
 }
 
 /// A page and what it is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// The page's path.
     pub path: PagePath,
@@ -176,9 +177,10 @@ pub struct Departure {
 
 impl Departure {
     /// By what the last of a user's departures is told: who signs out and is back at once goes twice at the same time, and the
-    /// later visit is the last.
-    pub fn when(&self) -> (Timestamp, Timestamp) {
-        (self.last_seen, self.since)
+    /// later visit is the last. Where both began then as well it is whichever, but the same wherever it is looked for.
+    pub fn by_time(&self, other: &Self) -> Ordering {
+        let by = |gone: &Self| (gone.last_seen, gone.since);
+        by(self).cmp(&by(other)).then_with(|| (&self.profile, &self.place).cmp(&(&other.profile, &other.place)))
     }
 }
 

@@ -148,7 +148,7 @@ impl Register {
         let start = shelf.start_before(place)?;
         let sheet = start.map(|start| read(start, shelf)).transpose()?.unwrap_or_default();
         let entered = sheet.into_iter().find(|gone| gone.user == *user);
-        Ok(noted.into_iter().chain(entered).max_by_key(Departure::when))
+        Ok(noted.into_iter().chain(entered).max_by(Departure::by_time))
     }
 
     /// The users who were seen last, newest first, at most so many.
@@ -299,7 +299,7 @@ impl Recent {
     }
 
     fn is_news(&self, gone: &Departure) -> bool {
-        self.find(place(&gone.user), &gone.user).is_none_or(|known| known.when() < gone.when())
+        self.find(place(&gone.user), &gone.user).is_none_or(|known| known.by_time(gone).is_lt())
     }
 
     fn add(&mut self, number: u64, gone: Departure) {
@@ -343,7 +343,7 @@ impl Recent {
             let known = departures.binary_search_by(|known| (place(&known.user), &known.user).cmp(&(at, &gone.user)));
             let older = known.ok().and_then(|index| departures.get_mut(index));
             match (older, known) {
-                (Some(older), _) if older.when() < gone.when() => *older = gone.clone(),
+                (Some(older), _) if older.by_time(gone).is_lt() => *older = gone.clone(),
                 (None, Err(index)) if gone.last_seen >= since => departures.insert(index, gone.clone()),
                 _ => continue,
             }
@@ -391,7 +391,7 @@ fn put<S: Shelf>(start: i64, mut departures: Vec<Departure>, shelf: &S) -> Resul
 
 /// Leaves those who were seen last, each once.
 fn cut(departures: &mut Vec<Departure>, limit: usize) {
-    departures.sort_by(|one, other| (&one.user, other.when()).cmp(&(&other.user, one.when())));
+    departures.sort_by(|one, other| one.user.cmp(&other.user).then_with(|| other.by_time(one)));
     departures.dedup_by(|next, kept| next.user == kept.user);
     departures.sort_by(|one, other| (other.last_seen, &one.user).cmp(&(one.last_seen, &other.user)));
     departures.truncate(limit);

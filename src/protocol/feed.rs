@@ -17,7 +17,7 @@ pub type Arrival = (String, (Timestamp, Option<String>));
 /// The users who came last, each with their latest visit, newest first.
 pub fn arrivals(limit: usize, scope: Scope, site: &Site, departures: Vec<Departure>) -> Vec<Arrival> {
     let mut departures: Vec<_> = departures.into_iter().chain(site.departures().cloned()).collect();
-    departures.sort_by_key(Departure::when);
+    departures.sort_by(Departure::by_time);
     // When somebody came who has gone tells when they were last here, too.
     let gone = departures.into_iter().filter(|_| scope.last_seen).map(|departure| {
         let called = name(&departure.profile).map(str::to_owned);

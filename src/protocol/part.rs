@@ -147,7 +147,7 @@ pub fn tell(query: &Query, scope: Scope, site: &Site, kept: &impl Kept) -> Vec<u
 
 /// What is to be told of a user who is not online: it may not be kept yet.
 fn departed(id: &UserId, site: &Site, kept: &impl Kept) -> Option<Departure> {
-    site.departed(id).cloned().into_iter().chain(kept.departed(id)).max_by_key(Departure::when)
+    site.departed(id).cloned().into_iter().chain(kept.departed(id)).max_by(Departure::by_time)
 }
 
 /// A member as they are shown to whoever may see so much.

@@ -193,6 +193,71 @@ fn a_part_that_speaks_again_and_has_nothing_new_tells_by_itself_who_goes() {
     assert_eq!((copies.deadline(), copies.tally().users(&Filter::default(), 9).len()), (None, 1));
 }
 
+#[test]
+fn a_copy_that_has_asked_by_itself_goes_on_by_the_rest_of_what_is_told() {
+    let mut object = Object::new(at(0));
+    let hear = |object: &mut Object, number, now| {
+        let (now, reports) = touches(&[number], now);
+        object.hear(now, reports);
+    };
+    hear(&mut object, 0, at(0));
+    let mut copies = Copies::new(WINDOW, 1);
+    copies.copy(0, &object.rows, at(0), object.site.version());
+    let told = object.progress(0).to;
+    hear(&mut object, 1, at(2000));
+    let (version, rows) = (object.site.version(), object.untold.clone());
+    assert!(copies.follow(&Progress { number: 0, from: Some(told), to: version, at: at(2000), rows }));
+    copies.note_told();
+    let seen = copies.tally().version();
+    hear(&mut object, 2, at(4000));
+    assert!(copies.follow(&object.progress(0)));
+    let tally = copies.tally();
+    let changes = tally.changes(seen, &Filter::default(), true).unwrap();
+    assert_eq!((changes.joins.len(), changes.updates.len(), changes.leaves.len()), (1, 0, 0));
+    assert_eq!(tally.users(&Filter::default(), 9).len(), 3);
+    let missed =
+        Progress { from: Some(object.site.version() + 1), to: object.site.version() + 2, ..object.progress(0) };
+    assert!(!copies.follow(&missed), "what came in between is not known");
+}
+
+#[test]
+fn who_moves_from_one_part_to_another_has_neither_come_nor_gone_to_those_who_watch() {
+    let mut objects = [Object::new(at(0)), Object::new(at(0))];
+    let (now, reports) = touches(&[0, 1], at(0));
+    objects[0].hear(now, reports);
+    let mut copies = Copies::new(WINDOW, 2);
+    let bring_along = |copies: &mut Copies, objects: &mut [Object; 2]| {
+        for (number, object) in (0..).zip(objects) {
+            let progress = object.progress(number);
+            if !copies.follow(&progress) {
+                copies.copy(number, &object.rows, progress.at, progress.to);
+            }
+        }
+    };
+    bring_along(&mut copies, &mut objects);
+    copies.note_told();
+    let seen = copies.tally().version();
+    let tell = |copies: &mut Copies, seen| {
+        let tally = copies.tally();
+        let changes = tally.changes(seen, &Filter::default(), true).unwrap();
+        assert!(changes.joins.is_empty() && changes.leaves.is_empty(), "{changes:?}");
+        let version = tally.version();
+        copies.note_told();
+        version
+    };
+    // The one takes them in and says so before the other lets go of them.
+    let packed = objects[0].site.pack(&[who(1)]);
+    objects[1].site.adopt(&packed).unwrap();
+    objects[1].store();
+    bring_along(&mut copies, &mut objects);
+    let seen = tell(&mut copies, seen);
+    objects[0].site.give(&[who(1)]);
+    objects[0].store();
+    bring_along(&mut copies, &mut objects);
+    tell(&mut copies, seen);
+    assert_eq!(copies.tally().users(&Filter::default(), 9).len(), 2);
+}
+
 proptest! {
     #![proptest_config(config())]
 

@@ -15,7 +15,7 @@ pub struct Object {
     pub site: Site,
     pub rows: BTreeMap<i64, Vec<u8>>,
     /// What was stored since those were told who copy it, and the version that they were told of.
-    untold: Vec<Vec<u8>>,
+    pub untold: Vec<Vec<u8>>,
     told: Option<u64>,
     pub departures: BTreeMap<String, Departure>,
     pub views: BTreeMap<(String, MemberKey, bool), Viewed>,
@@ -59,8 +59,8 @@ impl Object {
     }
 
     pub fn keep_departure(&mut self, departure: Departure) {
-        let known = self.departures.get(departure.user.as_str()).map(|known| known.last_seen);
-        if known.is_none_or(|known| known < departure.last_seen) {
+        let known = self.departures.get(departure.user.as_str());
+        if known.is_none_or(|known| known.by_time(&departure).is_lt()) {
             self.departures.insert(departure.user.as_str().into(), departure);
         }
     }

@@ -298,7 +298,7 @@ impl Site {
 
     /// What is to be kept of a user who went, and was not handed out yet.
     pub fn departed(&self, id: &UserId) -> Option<&Departure> {
-        self.departures.iter().chain(&self.held).filter(|gone| gone.user == *id).max_by_key(|gone| gone.when())
+        self.departures.iter().chain(&self.held).filter(|gone| gone.user == *id).max_by(|one, other| one.by_time(other))
     }
 
     /// The same of all of them.
@@ -309,6 +309,12 @@ impl Site {
     /// Pages with users or guests on them, most first.
     pub fn pages(&self, limit: usize) -> Vec<Page<'_>> {
         fullest(self.places.pages(), limit)
+    }
+
+    /// Whether a user is online whom the filter lets through.
+    fn sees(&self, user: &UserId, filter: &Filter<'_>) -> bool {
+        let slot = self.users.find(KeyRef::User(user));
+        slot.and_then(|slot| self.users.get(slot)).is_some_and(|member| self.visible(member, filter))
     }
 
     fn visible(&self, member: &Member, filter: &Filter<'_>) -> bool {

@@ -135,7 +135,12 @@ impl Site {
     ///
     /// # Errors
     /// When that cannot be read.
-    pub fn follow(&mut self, at: Timestamp, version: u64, rows: &[Vec<u8>]) -> Result<(), Invalid> {
+    pub fn follow<'a>(
+        &mut self,
+        at: Timestamp,
+        version: u64,
+        rows: impl Iterator<Item = &'a Vec<u8>>,
+    ) -> Result<(), Invalid> {
         let before = self.version;
         for row in rows {
             let batch = record::decode::<Batch>(row)?;

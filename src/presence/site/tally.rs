@@ -7,7 +7,7 @@
 use super::changes::Changes;
 use super::{Counts, Filter, Site, View};
 use crate::presence::id::UserId;
-use crate::presence::member::{Kind, MemberKey};
+use crate::presence::member::{KeyRef, Kind, MemberKey};
 use crate::presence::moments::Moments;
 use crate::presence::places::Numbers;
 use crate::presence::time::Timestamp;
@@ -83,7 +83,17 @@ impl<'a> Tally<'a> {
             all.updates.extend(updates);
             all.leaves.extend(leaves);
         }
-        Some(all.without_moves())
+        Some(self.without_half_moves(all.without_moves(), filter))
+    }
+
+    /// The same while somebody moves from one part to another, so that both know of them: they have neither come nor gone.
+    fn without_half_moves(&self, mut all: Changes<'a>, filter: &Filter<'_>) -> Changes<'a> {
+        let seen_by = |user: &UserId| self.parts.iter().filter(|part| part.sees(user, filter)).count();
+        all.leaves.retain(|user| seen_by(user) == 0);
+        let moves = |view: &View<'_>| matches!(view.key, KeyRef::User(user) if seen_by(user) > 1);
+        let (moving, joins): (Vec<_>, Vec<_>) = all.joins.into_iter().partition(moves);
+        all.updates.extend(moving);
+        Changes { joins, ..all }
     }
 
     /// Counts of those whom a filter lets through.
