@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 /// A call to an object that relays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RelayCall {
-    /// A part has come so far, and these are known by those keys no more: whether anybody wants to know.
-    Progress(Progress, Vec<MemberKey>),
+    /// A part has come so far, and these are known by those keys no more: whether anybody wants to know. The part has heard
+    /// of these relays: one that was started anew knows by it whom to pass that on to.
+    Progress(Progress, Vec<MemberKey>, Vec<u32>),
     /// Pass on all of that to the relay of this number; answered with nothing.
     Below(u32),
 }

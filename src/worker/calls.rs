@@ -15,6 +15,9 @@ use worker::{Delay, Env, Error, Request, Result};
 /// An object that has not answered by then is not waited for.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The same of one of several that keep a site: the others go on without it.
+pub const PATIENCE_FOR_ONE: Duration = Duration::from_secs(1);
+
 /// Over how many objects a site's logins are spread. Never to be changed: each would be looked for elsewhere.
 pub const LOGIN_OBJECTS: u32 = 32;
 

@@ -3,7 +3,7 @@
 //! When `SHARDS` is changed, each object has what is its own now handed over before it answers anything else. Its platform
 //! starts objects anew when a setting changes, so all that matters is what each finds when it is first called.
 
-use super::calls::{self, Object, PATIENCE};
+use super::calls::{self, Object, PATIENCE, PATIENCE_FOR_ONE};
 use super::clock;
 use super::object::{blob, text};
 use super::presence_object::Presence;
@@ -21,10 +21,20 @@ use crate::protocol::moves::{LOAD, Load, Place, Row, Table, Taken, Wish};
 use futures_util::future::join_all;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 use worker::{Error, Result, SqlStorageValue, console_error};
 
 /// After how long it is tried again to have handed over what was not.
 const AGAIN: Seconds = Seconds(30);
+
+/// How long another object is waited for that looks through all that is kept here for what is its own.
+const PATIENCE_FOR_ALL: Duration = Duration::from_secs(60);
+
+/// How many sheets of the register are looked through for a load: 2 MB.
+const SHEETS: usize = 32;
+
+/// What is kept in the stead of the number of shards where something may be missing, or be another object's.
+const UNSETTLED: u32 = 0;
 
 /// What stands between a topic and who has looked at it: neither has control characters.
 const SEPARATOR: char = '\u{1f}';
@@ -82,12 +92,12 @@ impl Presence {
 
     async fn try_to_have_handed_over(&self) -> Result<()> {
         let (Some(share), shards) = (&self.among.share, self.config()?.shards) else { return Ok(()) };
-        let before = self.kept_number("shards")?.or((share.number == 0).then_some(1));
+        let before = self.number_before()?;
         if before == Some(shards.count()) || share.number >= shards.count() {
             return Ok(());
         }
         let most: u32 = match share.number {
-            0 => self.most()?,
+            0 => self.note_most()?,
             _ => self.ask(0, &Call::Most).await?,
         };
         let others = (0..most).filter(|other| *other != share.number);
@@ -97,15 +107,11 @@ impl Presence {
         if before.is_some() {
             // Others may have asked before this one knew that it is to hand over anything.
             let (others, call) = (shards.all().filter(|other| *other != share.number), Call::Collect(share.number));
-            for done in join_all(others.map(|other| self.ask::<()>(other, &call))).await {
+            for done in join_all(others.map(|other| self.ask_patiently::<()>(other, &call, PATIENCE_FOR_ALL))).await {
                 done?;
             }
         }
-        self.keep_number("shards", shards.count())?;
-        if share.number == 0 {
-            self.keep_number("most_shards", most.max(shards.count()))?;
-        }
-        Ok(())
+        self.keep_number("shards", shards.count())
     }
 
     /// Drops what is another object's of what came of reading the rows: of those who had gone when they were handed over
@@ -121,9 +127,14 @@ impl Presence {
         Ok(())
     }
 
-    /// Over how many objects the site has ever been spread.
-    pub fn most(&self) -> Result<u32> {
-        Ok(self.kept_number("most_shards")?.unwrap_or(1).max(self.config()?.shards.count()))
+    /// Over how many objects the site has ever been spread. It is kept before any of them has anything handed over: should
+    /// there be fewer again at once, all are known that may have something.
+    pub fn note_most(&self) -> Result<u32> {
+        let (known, count) = (self.kept_number("most_shards")?.unwrap_or(1), self.config()?.shards.count());
+        if count > known {
+            self.keep_number("most_shards", count)?;
+        }
+        Ok(known.max(count))
     }
 
     /// Has another object hand over what is this one's.
@@ -166,6 +177,7 @@ impl Presence {
         if shards != self.config()?.shards {
             return Err(Error::RustError("it knows of another number of shards".into()));
         }
+        self.note_handing_over(shards)?;
         self.let_go(taken)?;
         match from {
             Place::Online => self.with_site(|_, site| {
@@ -181,16 +193,32 @@ impl Presence {
         }
     }
 
+    /// Notes that from now on not all is here any more that was when the number of shards was the one that is kept: should it
+    /// become that again, it has to be brought back.
+    fn note_handing_over(&self, shards: Shards) -> Result<()> {
+        match self.number_before()? {
+            Some(before) if before != shards.count() && before != UNSETTLED => self.keep_number("shards", UNSETTLED),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// The users who went, among the next ones of the register, who are somebody else's.
-    fn gone_of(&self, from: i64, moves: impl Fn(&UserId) -> bool) -> Result<Load> {
+    fn gone_of(&self, mut from: i64, moves: impl Fn(&UserId) -> bool) -> Result<Load> {
         self.with_site(|presence, site| {
             presence.keep(site.whole_outcome())?;
-            let leaf = presence.register.borrow_mut().leaf(from, presence.since()?, &Sheets(&presence.store))?;
-            let Some((mut gone, next)) = leaf else {
-                return Ok(Load { next: Place::Table(Table::Viewers, String::new()), ..Load::default() });
-            };
-            gone.retain(|departure| moves(&departure.user));
-            Ok(Load { gone, next: Place::Register(next), ..Load::default() })
+            let mut gone = Vec::new();
+            for _ in 0..SHEETS {
+                let leaf = presence.register.borrow_mut().leaf(from, presence.since()?, &Sheets(&presence.store))?;
+                let Some((here, next)) = leaf else {
+                    return Ok(Load { gone, next: Place::Table(Table::Viewers, String::new()), ..Load::default() });
+                };
+                gone.extend(here.into_iter().filter(|departure| moves(&departure.user)));
+                from = next;
+                if gone.len() >= LOAD {
+                    break;
+                }
+            }
+            Ok(Load { gone, next: Place::Register(from), ..Load::default() })
         })
     }
 
@@ -273,8 +301,11 @@ impl Presence {
                 ours.into()
             }
         };
-        for (other, claims) in shards.claims(&reports) {
-            match self.ask::<Vec<u8>>(other, &Call::Claim(claims)).await {
+        let claims = shards.claims(&reports).into_iter().map(|(other, claims)| async move {
+            self.ask_patiently::<Vec<u8>>(other, &Call::Claim(claims), PATIENCE_FOR_ONE).await
+        });
+        for members in join_all(claims).await {
+            match members {
                 Ok(members) => packed.push(members),
                 // They are counted there until their window is over.
                 Err(error) => console_error!("who signed in was not taken over: {error}"),
@@ -298,7 +329,13 @@ impl Presence {
     /// Says that it has been told of members who may be another object's: they are handed over in a while.
     pub fn has_strangers(&self) -> Result<()> {
         self.among.settled.set(Some(clock::now().plus(AGAIN)));
-        self.keep_number("shards", 0)
+        self.keep_number("shards", UNSETTLED)
+    }
+
+    /// By which number of shards all is here that is this object's.
+    fn number_before(&self) -> Result<Option<u32>> {
+        let first = self.among.share.as_ref().is_some_and(|share| share.number == 0);
+        Ok(self.kept_number("shards")?.or(first.then_some(1)))
     }
 
     fn kept_number(&self, name: &str) -> Result<Option<u32>> {
@@ -309,8 +346,15 @@ impl Presence {
         self.keep_as(name, number.to_string())
     }
 
-    async fn ask<T: for<'a> serde::Deserialize<'a>>(&self, number: u32, call: &Call) -> Result<T> {
+    fn ask<T: for<'a> serde::Deserialize<'a>>(&self, number: u32, call: &Call) -> impl Future<Output = Result<T>> {
+        self.ask_patiently(number, call, PATIENCE)
+    }
+
+    async fn ask_patiently<T>(&self, number: u32, call: &Call, patience: Duration) -> Result<T>
+    where
+        T: for<'a> serde::Deserialize<'a>,
+    {
         let Some(share) = &self.among.share else { return Err(Error::RustError("it does not know its name".into())) };
-        calls::ask(&self.env, Object::Presence(&share.site, number), call, PATIENCE).await
+        calls::ask(&self.env, Object::Presence(&share.site, number), call, patience).await
     }
 }

@@ -163,7 +163,8 @@ impl DurableObject for PresenceObject {
             Call::Secret => write(&presence.secret()?),
             Call::PassedOn(reports) => {
                 presence.has_strangers()?;
-                presence.with_site(|presence, site| presence.keep(site.apply(clock::now(), reports)))?;
+                presence.hear_batch(reports, Vec::new(), None)?;
+                presence.with_site(|_, _| Ok(()))?;
                 write(&())
             }
             Call::Claim(claims) => write(&presence.claimed(&claims)?),
@@ -177,7 +178,7 @@ impl DurableObject for PresenceObject {
                 write(&())
             }
             Call::Follow(follow) => write(&presence.follow(follow)?),
-            Call::Most => write(&presence.most()?),
+            Call::Most => write(&presence.note_most()?),
             Call::Erase(user) => {
                 presence.with_site(|presence, site| presence.erase(site, &user))?;
                 presence.room.borrow_mut().dismiss(&user);
@@ -229,10 +230,7 @@ impl Presence {
     async fn apply(&self, reports: Reports, counted: Counted) -> Result<()> {
         let (heard, mut stored) = oneshot::channel();
         let (reports, packed) = self.own_part(reports).await?;
-        self.hear_batch(reports, packed, |held, signals| {
-            held.site.totals.add(counted, signals);
-            held.waiting.push(heard);
-        })?;
+        self.hear_batch(reports, packed, Some((counted, heard)))?;
         let lost = |_| Error::RustError("it was not stored".into());
         let gathered = match self.attention() {
             Attention::Nobody => self.gathering.borrow_mut().note(clock::now()),
@@ -258,12 +256,13 @@ impl Presence {
         stored.await.map_err(lost)
     }
 
-    /// Has the site hear a batch, and sees to what that means for those who watch. It is not stored yet.
+    /// Has the site hear a batch, and sees to what that means for those who watch. It is not stored yet: a recorder whose
+    /// batch it is waits for that, and has counted.
     fn hear_batch(
         &self,
         mut reports: Reports,
         packed: Vec<Vec<u8>>,
-        then: impl FnOnce(&mut Held, usize),
+        recorder: Option<(Counted, oneshot::Sender<()>)>,
     ) -> Result<()> {
         // Whoever is connected is here, whatever a page says that does not know of the others.
         reports.list.retain(|report| match &report.signal {
@@ -287,7 +286,10 @@ impl Presence {
                 held.site.adopt(&members).map_err(|error| Error::RustError(error.to_string()))?;
             }
             held.site.hear(clock::now(), reports);
-            then(held, signals);
+            if let Some((counted, waits)) = recorder {
+                held.site.totals.add(counted, signals);
+                held.waiting.push(waits);
+            }
             Ok(())
         })?;
         let mut room = self.room.borrow_mut();
@@ -392,7 +394,7 @@ impl Presence {
         } else {
             let reports = entry.signals.iter().map(|signal| Report { age: Millis(0), signal: signal.clone() });
             // Whoever is here already hears of it before, as what the newcomer is told is newer than that.
-            self.hear_batch(reports.collect(), Vec::new(), |_, _| {})?;
+            self.hear_batch(reports.collect(), Vec::new(), None)?;
             self.with_site(|_, _| Ok(()))?;
         }
         let client = self.with_site(|presence, site| {

@@ -6,13 +6,13 @@
 use super::calls::{self, Object, PATIENCE};
 use super::clock;
 use super::presence_object::Presence;
-use super::presence_rows::RingRows;
+use super::presence_rows::ring_row;
 use crate::presence::copies::Progress;
 use crate::presence::member::MemberKey;
 use crate::presence::pulse::{SILENCE, open_at};
 use crate::presence::record::{self, Head};
 use crate::presence::site::changes::RECALL;
-use crate::presence::site::{Lease, Rows, Site};
+use crate::presence::site::{Lease, Site};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::protocol::relay::{Follow, Followed, RelayCall};
 use std::cell::{Cell, RefCell};
@@ -55,6 +55,8 @@ pub struct Relays {
     /// Who is known by that key no more.
     ended: RefCell<Vec<MemberKey>>,
     telling: Cell<bool>,
+    /// How many times a relay has asked to follow.
+    asked: Cell<u64>,
 }
 
 impl Relays {
@@ -147,32 +149,43 @@ impl Presence {
         // One that says nothing any more holds nobody.
         heard.retain(|_, heard| heard.at <= now && now.since(heard.at) < Millis(2 * SILENCE.0));
         drop(heard);
+        self.relays.asked.set(self.relays.asked.get() + 1);
         if !self.relays.followed.replace(true) {
             self.keep_as("followed", "1".to_owned())?;
         }
         self.with_site(|presence, site| {
             let (version, at) = (site.version(), site.now());
-            let rows = RingRows::of(&presence.store)?;
-            let mut heads: Vec<(u64, i64)> = rows
-                .heads()
-                .into_iter()
-                .filter_map(|(slot, head)| Some((record::decode::<Head>(&head).ok()?.version, slot)))
-                .collect();
-            heads.sort_unstable();
             // Rows of before are written over one day, and all at once where somebody was erased.
             let recent = u64::try_from(at.minus(RECALL).as_millis()).unwrap_or_default();
-            let unbroken = |since| since == version || heads.first().is_some_and(|(first, _)| *first <= since);
-            let since = since.filter(|since| (recent..=version).contains(since) && unbroken(*since));
-            let wanted = heads.into_iter().filter(|(version, _)| since.is_none_or(|since| *version > since));
-            let told = wanted.filter_map(|(_, slot)| rows.read(slot)).collect();
-            rows.done()?;
-            if relay == 0 {
-                // From here on it is told what comes.
+            let since = since.filter(|since| (recent..=version).contains(since));
+            let (rows, anew) = presence.rows_since(site, since)?;
+            if relay == 0 && presence.relays.told.get().is_none() {
+                // From here on it is told what comes. Else it is told at its time what it knows now, for others to whom it
+                // passes that on.
                 presence.relays.told.set(Some(version));
                 presence.relays.take_untold();
             }
-            Ok(Followed { version, at, rows: told, anew: since.is_none() })
+            Ok(Followed { version, at, rows, anew })
         })
+    }
+
+    /// What was stored since a version, in this order; or all there is, where that is not known. Of what was stored before one
+    /// row is read.
+    fn rows_since(&self, site: &Site, since: Option<u64>) -> Result<(Vec<Vec<u8>>, bool)> {
+        let (mut rows, mut known) = (Vec::new(), since == Some(site.version()));
+        for slot in site.rows_newest_first() {
+            if known {
+                break;
+            }
+            let Some(row) = ring_row(&self.store, slot)? else { continue };
+            match record::decode::<Head>(&row) {
+                Ok(head) if since.is_some_and(|since| head.version <= since) => known = true,
+                Ok(_) => rows.push(row),
+                Err(_) => {}
+            }
+        }
+        rows.reverse();
+        Ok((rows, !known))
     }
 
     /// The pages that are known to be open, here and where the site is relayed.
@@ -206,20 +219,23 @@ impl Presence {
         let progress = Progress { number: share.number, from, to: version, at: site.now(), rows };
         relays.told_at.set(Some(now));
         relays.telling.set(true);
-        let site = share.site.clone();
+        let (site, asked) = (share.site.clone(), relays.asked.get());
+        let known = relays.heard.borrow().keys().copied().collect();
         self.store.wait_until(async move {
-            let call = RelayCall::Progress(progress, ended);
+            let call = RelayCall::Progress(progress, ended, known);
             let wanted = calls::ask::<bool>(&this.env, Object::Relay(&site, 0), &call, PATIENCE).await;
             this.relays.telling.set(false);
             match wanted {
                 // Something may have come meanwhile.
                 Ok(true) => this.work(),
-                Ok(false) => this.forget_relays(),
+                Ok(false) if this.relays.asked.get() == asked => this.forget_relays(),
+                // Somebody has come to watch while that was on its way.
+                Ok(false) => this.work(),
                 Err(error) => {
                     console_error!("those who watch were not told: {error}");
                     this.relays.told.set(None);
                     // What else has become of the part it asks for; that it cannot.
-                    if let RelayCall::Progress(_, ended) = call {
+                    if let RelayCall::Progress(_, ended, _) = call {
                         this.relays.tell_again(ended);
                     }
                     this.work_in(AGAIN);
@@ -231,6 +247,8 @@ impl Presence {
     fn forget_relays(&self) {
         self.relays.remember(false);
         self.relays.take_untold();
+        // Nobody is connected any more, whatever was heard of them.
+        self.relays.heard.borrow_mut().clear();
         if let Err(error) = self.forget_kept("followed") {
             console_error!("it is not forgotten that it is followed: {error}");
         }

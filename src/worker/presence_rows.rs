@@ -67,12 +67,16 @@ impl Rows for RingRows<'_> {
     }
 
     fn read(&self, slot: i64) -> Option<Vec<u8>> {
-        let row = self.store.blob("SELECT data FROM ring WHERE slot = ?", vec![slot.into()]);
-        row.unwrap_or_else(|error| {
+        ring_row(self.store, slot).unwrap_or_else(|error| {
             self.failed.replace(Some(error));
             None
         })
     }
+}
+
+/// What one of them holds.
+pub fn ring_row(store: &Store, slot: i64) -> Result<Option<Vec<u8>>> {
+    store.blob("SELECT data FROM ring WHERE slot = ?", vec![slot.into()])
 }
 
 impl Presence {

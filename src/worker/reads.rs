@@ -22,11 +22,7 @@ use crate::protocol::{badge, feed};
 use futures_util::future::join_all;
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 use worker::{Context, Env, console_error};
-
-/// How long one of several objects is waited for.
-const PATIENCE_FOR_ONE: Duration = Duration::from_secs(1);
 
 /// For how long one is left alone that has not answered.
 const RESPITE: Seconds = Seconds(5);
@@ -148,7 +144,7 @@ async fn share(site: &SiteName, number: u32, call: Call, config: &Config, env: &
     if several && SILENT.with_borrow(|silent| silent.recall(&key, clock::now())).is_some() {
         return None;
     }
-    let patience = if several { PATIENCE_FOR_ONE } else { calls::PATIENCE };
+    let patience = if several { calls::PATIENCE_FOR_ONE } else { calls::PATIENCE };
     let ask = || calls::ask_in_bytes(env, calls::Object::Presence(site, number), call::write(&call), patience);
     let told = match ask().await {
         // As when it starts anew: it is there again at once.

@@ -1,6 +1,6 @@
 //! Signals go to the isolate's recorder, and its batches to the site's object.
 
-use super::calls::{self, Object, PATIENCE};
+use super::calls::{self, Object, PATIENCE, PATIENCE_FOR_ONE};
 use super::keys::{self, MAX_SITES};
 use super::request::Asked;
 use super::setup::Setup;
@@ -17,11 +17,12 @@ use crate::presence::reports::Report;
 use crate::presence::time::{Millis, Timestamp};
 use crate::presence::totals::Counted;
 use crate::protocol::call::Call;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select};
 use js_sys::futures::{JsFuture, future_to_promise};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::time::Duration;
 use wasm_bindgen::JsValue;
 use worker::{Context, Delay, Env, console_error};
@@ -108,7 +109,8 @@ fn send_when_due(due: Option<Millis>, site: &SiteName, env: &Env, ctx: &Context)
 
 /// Sends what is new now, so that whoever reads next sees it.
 ///
-/// The sending belongs to the isolate and not to the reader: should that one hang up, it goes on.
+/// The sending belongs to the isolate and not to the reader: should that one hang up, or not wait any longer for one object
+/// that does not take it, it goes on.
 pub async fn send_news(site: &SiteName, env: &Env, ctx: &Context) {
     if !has_news(site) {
         return;
@@ -122,7 +124,7 @@ pub async fn send_news(site: &SiteName, env: &Env, ctx: &Context) {
     ctx.wait_until(async move {
         let _ = to_the_end.await;
     });
-    let _ = JsFuture::from(sending).await;
+    select(JsFuture::from(sending), pin!(Delay::from(PATIENCE_FOR_ONE))).await;
 }
 
 /// Whether there is news that waits to be sent.

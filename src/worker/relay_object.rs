@@ -70,7 +70,13 @@ struct Relay {
     /// Whether every part was copied, or asked for in vain.
     ready: Cell<bool>,
     renewing: Together,
+    /// To which it passes on what it is told.
     below: RefCell<BTreeSet<u32>>,
+    /// How many times one of them has said so, and whether those are known that did before it was started anew.
+    belows: Cell<u64>,
+    recalled: Cell<bool>,
+    /// Parts that are being asked for where they are, and which version of theirs is wanted.
+    catching_up: RefCell<BTreeMap<u32, u64>>,
     /// How many are about to watch.
     entering: Cell<usize>,
     /// Which pages have connected since the parts were told of some, and when that was.
@@ -100,6 +106,9 @@ impl DurableObject for RelayObject {
             ready: Cell::new(false),
             renewing: Together::default(),
             below: RefCell::default(),
+            belows: Cell::new(0),
+            recalled: Cell::new(false),
+            catching_up: RefCell::default(),
             entering: Cell::new(0),
             connecting: RefCell::default(),
             connected_at: Cell::new(None),
@@ -122,8 +131,12 @@ impl DurableObject for RelayObject {
             return entered;
         }
         let answer = match call::<RelayCall>(request).await? {
-            RelayCall::Progress(progress, ended) => write(&relay.hear(progress, ended)),
+            RelayCall::Progress(progress, ended, known) => {
+                relay.recall_below(known);
+                write(&relay.hear(progress, ended))
+            }
             RelayCall::Below(number) => {
+                relay.belows.set(relay.belows.get() + 1);
                 relay.below.borrow_mut().insert(number);
                 relay.note_company();
                 write(&())
@@ -270,6 +283,15 @@ impl Relay {
         self.room.borrow_mut().accompanied = below_another || !self.below.borrow().is_empty();
     }
 
+    /// Passes on to these again what it is told, where it was started anew: they say so themselves only in a while, and who has
+    /// signed out must not be seen there until then.
+    fn recall_below(&self, known: Vec<u32>) {
+        if !self.recalled.replace(true) && self.share.as_ref().is_some_and(|share| share.number == 0) {
+            self.below.borrow_mut().extend(known.into_iter().filter(|number| *number > 0));
+            self.note_company();
+        }
+    }
+
     /// Hears what has become of a part, and says whether anybody wants to know.
     fn hear(&self, progress: Progress, ended: Vec<MemberKey>) -> bool {
         let wanted = !self.room.borrow().is_empty() || !self.below.borrow().is_empty() || self.entering.get() > 0;
@@ -297,11 +319,20 @@ impl Relay {
     fn pass_on(&self, progress: &Progress, ended: &[MemberKey]) {
         let (Ok(share), Some(this)) = (self.share(), self.this.upgrade()) else { return };
         for number in self.below.borrow().iter().copied() {
-            let (this, site) = (this.clone(), share.site.clone());
-            let call = RelayCall::Progress(progress.clone(), ended.to_vec());
+            let (this, site, belows) = (this.clone(), share.site.clone(), self.belows.get());
+            let (again, call) = (!ended.is_empty(), RelayCall::Progress(progress.clone(), ended.to_vec(), Vec::new()));
             self.store.wait_until(async move {
-                let wanted = calls::ask::<bool>(&this.env, Object::Relay(&site, number), &call, PATIENCE).await;
-                if matches!(wanted, Ok(false)) {
+                let mut attempt = 0;
+                let wanted = loop {
+                    let wanted = calls::ask::<bool>(&this.env, Object::Relay(&site, number), &call, PATIENCE).await;
+                    // What else has become of the part it asks for; who is known by their key no more it cannot.
+                    if !again || wanted.is_ok() || attempt == 3 {
+                        break wanted;
+                    }
+                    attempt += 1;
+                    Delay::from(Duration::from_secs(attempt)).await;
+                };
+                if matches!(wanted, Ok(false)) && this.belows.get() == belows {
                     this.below.borrow_mut().remove(&number);
                     this.note_company();
                 }
@@ -309,17 +340,29 @@ impl Relay {
         }
     }
 
-    /// Comes to where a part is that has got this far.
+    /// Comes to where a part is that has got this far, whatever the others do.
     fn catch_up(&self, number: u32, version: u64) {
-        if let Some(this) = self.this.upgrade() {
+        let under_way = self.catching_up.borrow_mut().insert(number, version).is_some();
+        if let (false, Some(this)) = (under_way, self.this.upgrade()) {
             self.store.wait_until(async move {
-                this.renew().await;
-                // One that was under way may have asked before it got there.
-                if this.copies.borrow().version(number).is_none_or(|known| known < version) {
-                    this.renew().await;
+                // It may get on while it is asked.
+                for _ in 0..2 {
+                    this.follow_one(number).await;
+                    let (known, wanted) = (this.copies.borrow().version(number), this.catching_up.borrow());
+                    if known >= wanted.get(&number).copied() {
+                        break;
+                    }
                 }
-                this.tell();
+                this.catching_up.borrow_mut().remove(&number);
             });
+        }
+    }
+
+    async fn follow_one(&self, number: u32) {
+        if let (Ok(share), Ok(config)) = (self.share(), self.config()) {
+            let mut open = self.room.borrow().open(clock::now());
+            open.retain(|lease| config.shards.home(lease.key.borrow()) == number);
+            self.follow(share, number, open).await;
         }
     }
 
@@ -384,9 +427,13 @@ impl Relay {
         if anew {
             let rows: BTreeMap<i64, Vec<u8>> = (0..).zip(rows).collect();
             copies.copy(number, &rows, at, version);
-        } else if copies.version(number) == since {
+        } else {
+            // It may have been told more since it asked.
             copies.follow(&Progress { number, from: since, to: version, at, rows });
         }
+        drop(copies);
+        // Who watches does not wait for the other parts.
+        self.tell();
     }
 
     /// Somebody's socket was closed.

@@ -341,13 +341,8 @@ fn who_vanished_alone_on_a_relay_is_missed_by_those_on_others() {
     });
 }
 
-#[test]
-fn a_relay_that_starts_anew_leaves_those_below_it_watching() {
-    let server = hooked_over(3).start();
-    touch(&server, "sally", json!({"path": "/"}));
-    let mut watchers = open(&server, OF_ONE + 3);
-    let mut below = watchers.split_off(OF_ONE);
-    // Again and again: a call that is on its way may end a fault that was just set.
+/// Has the first relay started anew, which cuts off these, who are all that watch there.
+fn restart_first_relay(server: &Server, watchers: &mut [Watcher]) {
     let cut_off = |watcher: &mut Watcher| loop {
         match watcher.socket.read() {
             Ok(_) => {}
@@ -357,13 +352,39 @@ fn a_relay_that_starts_anew_leaves_those_below_it_watching() {
     };
     watchers.iter().for_each(|watcher| watcher.socket.get_ref().set_nonblocking(true).unwrap());
     let mut number = 0;
+    // Again and again: a call that is on its way may end a fault that was just set.
     eventually(true, || {
-        fault(&server, "restart-relay-0");
+        fault(server, "restart-relay-0");
         number += 1;
-        touch(&server, "bob", json!({"path": format!("/{number}")}));
+        touch(server, "bob", json!({"path": format!("/{number}")}));
         watchers.iter_mut().all(cut_off)
     });
-    fault(&server, "none");
+    fault(server, "none");
+}
+
+#[test]
+fn who_signs_out_just_after_a_relay_was_started_anew_is_shown_out_of_those_below_it() {
+    let origin = Origin::with_headers(|request| {
+        let user = request.target.split_once("as=").map_or("", |(_, user)| user);
+        format!("X-Presence-User: {user}\r\n")
+    });
+    let server = hooked_over(2).before(&origin).start();
+    let page = server.by("10.0.0.1").document().get("/?as=sally");
+    let sally = page.cookie().expect("a cookie");
+    let mut watchers = open(&server, OF_ONE);
+    let sallys = Watcher::open(&server, "", &[("cookie", &sally)]);
+    restart_first_relay(&server, &mut watchers);
+    server.by("10.0.0.1").with("cookie", &sally).document().get("/?as=");
+    assert_eq!(sallys.closed(), (4401, "signed out".to_owned()));
+}
+
+#[test]
+fn a_relay_that_starts_anew_leaves_those_below_it_watching() {
+    let server = hooked_over(3).start();
+    touch(&server, "sally", json!({"path": "/"}));
+    let mut watchers = open(&server, OF_ONE + 3);
+    let mut below = watchers.split_off(OF_ONE);
+    restart_first_relay(&server, &mut watchers);
     touch(&server, "zoe", json!({"path": "/"}));
     for watcher in &mut below {
         watcher.until(|watcher| watcher.ids() == ["bob", "sally", "zoe"]);

@@ -153,6 +153,36 @@ fn their_number_is_changed_on_a_running_site_and_nobody_is_lost() {
 }
 
 #[test]
+fn a_change_of_their_number_that_is_taken_back_half_way_loses_nobody() {
+    let hooked_over = |count: u32| hooked().var("SHARDS", &count.to_string()).var("ADMIN_TOKEN", ADMIN);
+    let mut server = hooked_over(1).start();
+    let all = names(24);
+    for (number, name) in all.iter().enumerate() {
+        touch(&server, name, &format!("10.3.0.{number}"), json!({"path": "/a", "topic": "tea", "tab": "one"}));
+    }
+    for name in &all[..8] {
+        let client = server.by("10.0.0.2").with("authorization", &format!("Bearer {}", token(name)));
+        assert_eq!(client.post("/_presence/v1/leave", r#"{"tab": "one"}"#).status, 204);
+    }
+    eventually(16, || counts(&server)["users"].as_u64().unwrap());
+    let before = known(&server, &all);
+    for count in [4, 2] {
+        // One of them hands nothing over, so the first does not come to an end; the others have what is theirs by then.
+        server = server.kill_and_restart_as(hooked_over(count));
+        let hang = format!("hang-object-{}", count - 1);
+        server.by("10.0.0.1").with("x-test-fault", &hang).get("/_presence/healthz");
+        eventually(true, || {
+            server.by("10.0.0.1").get(ONLINE);
+            server.log().contains("not all is here yet that was kept elsewhere")
+        });
+        server = server.kill_and_restart_as(hooked_over(1));
+        same(&known(&server, &all), &before, &format!("over {count}, and taken back"));
+    }
+    server = server.kill_and_restart_as(hooked_over(4));
+    same(&known(&server, &all), &before, "over four at last");
+}
+
+#[test]
 fn a_silent_object_costs_what_it_knows_and_no_more() {
     let server = hooked().var("SHARDS", "4").start();
     let all = names(16);

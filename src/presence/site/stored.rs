@@ -174,6 +174,11 @@ impl Site {
         self.rewound_from = None;
     }
 
+    /// Which rows there are, the one that was written last first.
+    pub fn rows_newest_first(&self) -> impl Iterator<Item = i64> {
+        self.rows.iter().rev().map(|(slot, _)| *slot)
+    }
+
     /// Lets go of the rows that nobody needs any more, and names them. Where there are any, a new one tells the peak,
     /// and as of when nothing is missing.
     pub fn sweep(&mut self) -> (Vec<i64>, Option<Write>) {
