@@ -91,23 +91,27 @@ fn bring_along(copies: &mut Copies, several: &mut Spread, silent: &Silent) {
     }
 }
 
-fn touches(numbers: &[u8], now: Timestamp) -> (Timestamp, Reports) {
+fn hear(object: &mut Object, numbers: &[u8], now: Timestamp) {
     let one = |number: &u8| {
         let (key, state) = (who(*number), State::Online);
         let tab = Some(TabId(u32::from(*number)));
         let touch = Touch { key, was: None, profile: None, said: None, place: None, tab, state };
         Report { age: Millis(0), signal: Signal::Touch(touch) }
     };
-    (now, numbers.iter().map(one).collect())
+    object.hear(now, numbers.iter().map(one).collect());
+}
+
+/// A part where one user has just come, and a copy of it.
+fn copied() -> (Object, Copies) {
+    let (mut object, mut copies) = (Object::new(at(0)), Copies::new(WINDOW, 1));
+    hear(&mut object, &[0], at(0));
+    copies.copy(0, &object.rows, at(0), object.site.version());
+    (object, copies)
 }
 
 #[test]
 fn who_was_online_in_a_silent_part_goes_in_their_time_and_is_back_when_it_speaks_again() {
     let mut object = Object::new(at(0));
-    let hear = |object: &mut Object, numbers: &[u8], now| {
-        let (now, reports) = touches(numbers, now);
-        object.hear(now, reports);
-    };
     hear(&mut object, &[0], at(0));
     hear(&mut object, &[1], at(100_000));
     hear(&mut object, &[2], at(200_000));
@@ -150,11 +154,7 @@ fn who_was_online_in_a_silent_part_goes_in_their_time_and_is_back_when_it_speaks
 
 #[test]
 fn a_clock_that_is_put_back_keeps_nobody_of_a_silent_part_for_ever() {
-    let mut object = Object::new(at(0));
-    let (now, reports) = touches(&[0], at(0));
-    object.hear(now, reports);
-    let mut copies = Copies::new(WINDOW, 1);
-    copies.copy(0, &object.rows, at(0), object.site.version());
+    let (_, mut copies) = copied();
     copies.note_silent(0);
     copies.go_on(at(-86_400_000), Vec::new);
     assert_eq!(copies.tally().users(&Filter::default(), 9).len(), 1);
@@ -164,11 +164,7 @@ fn a_clock_that_is_put_back_keeps_nobody_of_a_silent_part_for_ever() {
 
 #[test]
 fn a_part_that_starts_anew_with_its_clock_put_back_is_copied_anew() {
-    let mut object = Object::new(at(0));
-    let (now, reports) = touches(&[0], at(0));
-    object.hear(now, reports);
-    let mut copies = Copies::new(WINDOW, 1);
-    copies.copy(0, &object.rows, at(0), object.site.version());
+    let (mut object, mut copies) = copied();
     object.progress(0);
     object.hear(at(302_000), Reports::default());
     assert!(copies.follow(&object.progress(0)) && copies.tally().users(&Filter::default(), 9).is_empty());
@@ -179,11 +175,7 @@ fn a_part_that_starts_anew_with_its_clock_put_back_is_copied_anew() {
 
 #[test]
 fn a_part_that_speaks_again_and_has_nothing_new_tells_by_itself_who_goes() {
-    let mut object = Object::new(at(0));
-    let (now, reports) = touches(&[0], at(0));
-    object.hear(now, reports);
-    let mut copies = Copies::new(WINDOW, 1);
-    copies.copy(0, &object.rows, at(0), object.site.version());
+    let (mut object, mut copies) = copied();
     object.progress(0);
     copies.note_silent(0);
     let said_before = Progress { to: object.site.version() - 1, ..object.progress(0) };
@@ -195,21 +187,14 @@ fn a_part_that_speaks_again_and_has_nothing_new_tells_by_itself_who_goes() {
 
 #[test]
 fn a_copy_that_has_asked_by_itself_goes_on_by_the_rest_of_what_is_told() {
-    let mut object = Object::new(at(0));
-    let hear = |object: &mut Object, number, now| {
-        let (now, reports) = touches(&[number], now);
-        object.hear(now, reports);
-    };
-    hear(&mut object, 0, at(0));
-    let mut copies = Copies::new(WINDOW, 1);
-    copies.copy(0, &object.rows, at(0), object.site.version());
+    let (mut object, mut copies) = copied();
     let told = object.progress(0).to;
-    hear(&mut object, 1, at(2000));
+    hear(&mut object, &[1], at(2000));
     let (version, rows) = (object.site.version(), object.untold.clone());
     assert!(copies.follow(&Progress { number: 0, from: Some(told), to: version, at: at(2000), rows }));
     copies.note_told();
     let seen = copies.tally().version();
-    hear(&mut object, 2, at(4000));
+    hear(&mut object, &[2], at(4000));
     assert!(copies.follow(&object.progress(0)));
     let tally = copies.tally();
     let changes = tally.changes(seen, &Filter::default(), true).unwrap();
@@ -222,19 +207,10 @@ fn a_copy_that_has_asked_by_itself_goes_on_by_the_rest_of_what_is_told() {
 
 #[test]
 fn who_moves_from_one_part_to_another_has_neither_come_nor_gone_to_those_who_watch() {
-    let mut objects = [Object::new(at(0)), Object::new(at(0))];
-    let (now, reports) = touches(&[0, 1], at(0));
-    objects[0].hear(now, reports);
-    let mut copies = Copies::new(WINDOW, 2);
-    let bring_along = |copies: &mut Copies, objects: &mut [Object; 2]| {
-        for (number, object) in (0..).zip(objects) {
-            let progress = object.progress(number);
-            if !copies.follow(&progress) {
-                copies.copy(number, &object.rows, progress.at, progress.to);
-            }
-        }
-    };
-    bring_along(&mut copies, &mut objects);
+    let mut several = Spread::over(2, at(0));
+    hear(&mut several.objects[0], &[0, 1], at(0));
+    let (mut copies, silent) = (Copies::new(WINDOW, 2), Silent::new());
+    bring_along(&mut copies, &mut several, &silent);
     copies.note_told();
     let seen = copies.tally().version();
     let tell = |copies: &mut Copies, seen| {
@@ -246,14 +222,14 @@ fn who_moves_from_one_part_to_another_has_neither_come_nor_gone_to_those_who_wat
         version
     };
     // The one takes them in and says so before the other lets go of them.
-    let packed = objects[0].site.pack(&[who(1)]);
-    objects[1].site.adopt(&packed).unwrap();
-    objects[1].store();
-    bring_along(&mut copies, &mut objects);
+    let packed = several.objects[0].site.pack(&[who(1)]);
+    several.objects[1].site.adopt(&packed).unwrap();
+    several.objects[1].store();
+    bring_along(&mut copies, &mut several, &silent);
     let seen = tell(&mut copies, seen);
-    objects[0].site.give(&[who(1)]);
-    objects[0].store();
-    bring_along(&mut copies, &mut objects);
+    several.objects[0].site.give(&[who(1)]);
+    several.objects[0].store();
+    bring_along(&mut copies, &mut several, &silent);
     tell(&mut copies, seen);
     assert_eq!(copies.tally().users(&Filter::default(), 9).len(), 2);
 }

@@ -167,12 +167,17 @@ fn whose_pages_connect_is_seen_where_they_are() {
     }
 }
 
-#[test]
-fn who_signs_out_while_a_relay_is_silent_is_shown_out_when_it_speaks_again() {
-    let origin = Origin::with_headers(|request| {
+/// A site that has everybody be who they say, and signed out who says nothing.
+fn site_that_knows_users() -> Origin {
+    Origin::with_headers(|request| {
         let user = request.target.split_once("as=").map_or("", |(_, user)| user);
         format!("X-Presence-User: {user}\r\n")
-    });
+    })
+}
+
+#[test]
+fn who_signs_out_while_a_relay_is_silent_is_shown_out_when_it_speaks_again() {
+    let origin = site_that_knows_users();
     let server = hooked_over(2).before(&origin).start();
     let page = server.by("10.0.0.1").document().get("/?as=sally");
     let sally = page.cookie().expect("a cookie");
@@ -364,10 +369,7 @@ fn restart_first_relay(server: &Server, watchers: &mut [Watcher]) {
 
 #[test]
 fn who_signs_out_just_after_a_relay_was_started_anew_is_shown_out_of_those_below_it() {
-    let origin = Origin::with_headers(|request| {
-        let user = request.target.split_once("as=").map_or("", |(_, user)| user);
-        format!("X-Presence-User: {user}\r\n")
-    });
+    let origin = site_that_knows_users();
     let server = hooked_over(2).before(&origin).start();
     let page = server.by("10.0.0.1").document().get("/?as=sally");
     let sally = page.cookie().expect("a cookie");

@@ -134,6 +134,11 @@ pub struct Filter<'a> {
     pub invisible: bool,
 }
 
+/// The version that a change has which comes at that time, if none before has a later one: see [`Site::version`].
+pub fn version_at(at: Timestamp) -> u64 {
+    u64::try_from(at.as_millis()).unwrap_or(0)
+}
+
 struct Leaving {
     at: Timestamp,
     kind: Kind,

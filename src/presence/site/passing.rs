@@ -1,6 +1,6 @@
 //! What the passing of time does to a site, and what becomes of those who go.
 
-use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site};
+use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site, version_at};
 use crate::presence::compact::Member;
 use crate::presence::ended::Ended;
 use crate::presence::member::{Departure, KeyRef, Kind};
@@ -259,7 +259,6 @@ impl Site {
     }
 
     pub(super) fn bump(&mut self) {
-        let time = u64::try_from(self.now.as_millis()).unwrap_or(0);
-        self.version = time.max(self.version + 1);
+        self.version = version_at(self.now).max(self.version + 1);
     }
 }

@@ -1,7 +1,7 @@
 //! A site's way into its rows and back.
 
 use super::changes::RECALL;
-use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site, Write};
+use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site, Write, version_at};
 use crate::presence::bounds::Bounds;
 use crate::presence::compact::{Member, Tab};
 use crate::presence::id::Invalid;
@@ -110,10 +110,9 @@ impl Site {
     /// Where the clock is behind the version, or was at the last row, each who went since may have made a version that was
     /// told: comes to a later one, and says whether that has to be stored, or another restart would come to it again.
     fn come_ahead(&mut self, now: Timestamp) -> bool {
-        let millis = |at: Timestamp| u64::try_from(at.as_millis()).unwrap_or(0);
-        let (members, now) = (self.members_and_merged() as u64, millis(now));
+        let (members, now) = (self.members_and_merged() as u64, version_at(now));
         let last_told = self.version + members;
-        let ahead = self.version > millis(self.now) || self.version >= now;
+        let ahead = self.version > version_at(self.now) || self.version >= now;
         let again = members > 0 && ahead && now <= last_told;
         if again {
             self.version = last_told + 1;

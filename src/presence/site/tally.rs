@@ -7,7 +7,7 @@
 use super::changes::Changes;
 use super::{Counts, Filter, Site, View};
 use crate::presence::id::UserId;
-use crate::presence::member::{KeyRef, Kind, MemberKey};
+use crate::presence::member::{KeyRef, Kind};
 use crate::presence::moments::Moments;
 use crate::presence::places::Numbers;
 use crate::presence::time::Timestamp;
@@ -83,16 +83,18 @@ impl<'a> Tally<'a> {
             all.updates.extend(updates);
             all.leaves.extend(leaves);
         }
-        Some(self.without_half_moves(all.without_moves(), filter))
+        Some(self.without_moves(all, filter))
     }
 
-    /// The same while somebody moves from one part to another, so that both know of them: they have neither come nor gone.
-    fn without_half_moves(&self, mut all: Changes<'a>, filter: &Filter<'_>) -> Changes<'a> {
+    /// The same where who goes from one part to another has neither come nor gone, though both may know of them for a while.
+    fn without_moves(&self, mut all: Changes<'a>, filter: &Filter<'_>) -> Changes<'a> {
         let seen_by = |user: &UserId| self.parts.iter().filter(|part| part.sees(user, filter)).count();
+        let gone: HashSet<_> = all.leaves.iter().copied().collect();
+        let moves =
+            |view: &View<'_>| matches!(view.key, KeyRef::User(user) if gone.contains(user) || seen_by(user) > 1);
+        let (moved, joins): (Vec<_>, Vec<_>) = all.joins.into_iter().partition(moves);
+        all.updates.extend(moved);
         all.leaves.retain(|user| seen_by(user) == 0);
-        let moves = |view: &View<'_>| matches!(view.key, KeyRef::User(user) if seen_by(user) > 1);
-        let (moving, joins): (Vec<_>, Vec<_>) = all.joins.into_iter().partition(moves);
-        all.updates.extend(moving);
         Changes { joins, ..all }
     }
 
@@ -146,17 +148,4 @@ fn sum(all: impl Iterator<Item = Numbers>) -> Numbers {
         sum.add(numbers);
         sum
     })
-}
-
-impl Changes<'_> {
-    /// The same where who goes in one part and comes in another has done neither.
-    fn without_moves(mut self) -> Self {
-        let gone: HashSet<_> = self.leaves.iter().map(|user| (*user).clone()).collect();
-        let came = |view: &View<'_>| matches!(view.key, MemberKey::User(user) if gone.contains(user));
-        let (moved, joins): (Vec<_>, Vec<_>) = self.joins.into_iter().partition(came);
-        let stays = |user: &&UserId| moved.iter().any(|view| view.key == MemberKey::User(user));
-        self.leaves.retain(|user| !stays(user));
-        self.updates.extend(moved);
-        Self { joins, ..self }
-    }
 }
