@@ -12,7 +12,7 @@ use crate::presence::member::MemberKey;
 use crate::presence::pulse::{SILENCE, open_at};
 use crate::presence::record::{self, Head};
 use crate::presence::site::changes::RECALL;
-use crate::presence::site::{Lease, Site};
+use crate::presence::site::{Lease, Site, version_at};
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::protocol::relay::{Follow, Followed, RelayCall};
 use std::cell::{Cell, RefCell};
@@ -156,8 +156,7 @@ impl Presence {
         self.with_site(|presence, site| {
             let (version, at) = (site.version(), site.now());
             // Rows of before are written over one day, and all at once where somebody was erased.
-            let recent = u64::try_from(at.minus(RECALL).as_millis()).unwrap_or_default();
-            let since = since.filter(|since| (recent..=version).contains(since));
+            let since = since.filter(|since| (version_at(at.minus(RECALL))..=version).contains(since));
             let (rows, anew) = presence.rows_since(site, since)?;
             if relay == 0 && presence.relays.told.get().is_none() {
                 // From here on it is told what comes. Else it is told at its time what it knows now, for others to whom it

@@ -18,6 +18,7 @@ use crate::presence::copies::{Copies, Progress};
 use crate::presence::member::{MemberKey, Signal};
 use crate::presence::pulse::open_at;
 use crate::presence::reports::Report;
+use crate::presence::shards::Shards;
 use crate::presence::site::Lease;
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::protocol::call::{Call, Entry, Share, read_text, write};
@@ -179,6 +180,15 @@ impl DurableObject for RelayObject {
     }
 }
 
+/// Open pages, by the part that keeps whose they are.
+fn by_home(open: Vec<Lease>, shards: Shards) -> BTreeMap<u32, Vec<Lease>> {
+    let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for lease in open {
+        all.entry(shards.home(lease.key.borrow())).or_default().push(lease);
+    }
+    all
+}
+
 impl Relay {
     fn config(&self) -> Result<&Config> {
         self.config.as_ref().map_err(|error| Error::RustError(error.clone()))
@@ -264,10 +274,7 @@ impl Relay {
     async fn tell_connected(&self) {
         self.connected_at.set(Some(clock::now()));
         let (Ok(share), Ok(config)) = (self.share(), self.config()) else { return };
-        let mut open = BTreeMap::new();
-        for lease in self.connecting.take() {
-            open.entry(config.shards.home(lease.key.borrow())).or_insert_with(Vec::new).push(lease);
-        }
+        let open = by_home(self.connecting.take(), config.shards);
         let told = open.into_iter().map(|(number, open)| async move {
             let (object, call) = (Object::Presence(&share.site, number), Call::Connected(share.number, open));
             calls::ask::<()>(&self.env, object, &call, PATIENCE).await
@@ -360,9 +367,8 @@ impl Relay {
 
     async fn follow_one(&self, number: u32) {
         if let (Ok(share), Ok(config)) = (self.share(), self.config()) {
-            let mut open = self.room.borrow().open(clock::now());
-            open.retain(|lease| config.shards.home(lease.key.borrow()) == number);
-            self.follow(share, number, open).await;
+            let mut open = by_home(self.room.borrow().open(clock::now()), config.shards);
+            self.follow(share, number, open.remove(&number).unwrap_or_default()).await;
         }
     }
 
@@ -395,10 +401,7 @@ impl Relay {
                 told.unwrap_or_else(|error| console_error!("it is not passed on what becomes of the parts: {error}"));
             }
             let shards = config.shards;
-            let mut open = BTreeMap::new();
-            for lease in self.room.borrow().open(clock::now()) {
-                open.entry(shards.home(lease.key.borrow())).or_insert_with(Vec::new).push(lease);
-            }
+            let mut open = by_home(self.room.borrow().open(clock::now()), shards);
             join_all(
                 shards
                     .all()
@@ -415,15 +418,20 @@ impl Relay {
         let (since, watchers) = (self.copies.borrow().version(number), self.room.borrow().len());
         let follow = Call::Follow(Follow { relay: share.number, since, open, watchers });
         let object = Object::Presence(&share.site, number);
-        let Followed { version, at, rows, anew } = match calls::ask(&self.env, object, &follow, PATIENCE).await {
-            Ok(followed) => followed,
+        match calls::ask(&self.env, object, &follow, PATIENCE).await {
+            Ok(followed) => self.take_followed(number, since, followed),
             // It is missing as yet, or goes on by itself.
             Err(error) => {
                 self.copies.borrow_mut().note_silent(number);
-                return console_error!("a part does not tell where it is: {error}");
+                console_error!("a part does not tell where it is: {error}");
             }
-        };
-        let mut copies = self.copies.borrow_mut();
+        }
+        // Who watches does not wait for the other parts.
+        self.tell();
+    }
+
+    fn take_followed(&self, number: u32, since: Option<u64>, followed: Followed) {
+        let (Followed { version, at, rows, anew }, mut copies) = (followed, self.copies.borrow_mut());
         if anew {
             let rows: BTreeMap<i64, Vec<u8>> = (0..).zip(rows).collect();
             copies.copy(number, &rows, at, version);
@@ -431,9 +439,6 @@ impl Relay {
             // It may have been told more since it asked.
             copies.follow(&Progress { number, from: since, to: version, at, rows });
         }
-        drop(copies);
-        // Who watches does not wait for the other parts.
-        self.tell();
     }
 
     /// Somebody's socket was closed.
