@@ -13,13 +13,35 @@ const AVATAR: &str = "x-presence-avatar";
 const PERMS: &str = "x-presence-perms";
 const INVISIBLE: &str = "x-presence-invisible";
 const TOPIC: &str = "x-presence-topic";
+const LOCATION: &str = "x-presence-location";
+/// Announces that a page holds blocks, and names the key that their tags bear.
+pub const BLOCKS: &str = "x-presence-blocks";
+/// Announces that a page holds the widget's elements.
+const WIDGET: &str = "x-presence-widget";
 
 /// The headers between the origin and us: the client never sees them, and cannot send them.
-pub const HEADERS: [&str; 6] = [USER, NAME, AVATAR, PERMS, INVISIBLE, TOPIC];
+pub const HEADERS: [&str; 9] = [USER, NAME, AVATAR, PERMS, INVISIBLE, TOPIC, LOCATION, BLOCKS, WIDGET];
+
+/// What the origin says by the headers of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginAnswer {
+    /// Who the visitor is.
+    pub claim: OriginClaim,
+    /// What the page is about.
+    pub topic: Option<Topic>,
+    /// Whether the page may be shown as the place where its visitors are; `X-Presence-Location: none` says no.
+    pub is_place: bool,
+}
+
+impl Default for OriginAnswer {
+    fn default() -> Self {
+        Self { claim: OriginClaim::Nothing, topic: None, is_place: true }
+    }
+}
 
 /// Who a visitor is, by the origin's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum OriginClaim {
     /// It says nothing: the visitor is whoever they were.
     Nothing,
     /// Nobody is signed in.
@@ -33,19 +55,22 @@ pub enum Said {
 /// An answer that comes out of a cache was made for somebody else and names nobody. One that asks for a password (401)
 /// names whoever the client claims to be, so it names nobody either. An id that is malformed or told
 /// twice names nobody either; of the other headers, what is malformed is left out.
-pub fn read(status: u16, response: &impl Headers) -> (Said, Option<Topic>) {
+///
+/// That a page is nobody's place is believed wherever it comes from: to leave a place out does no harm.
+pub fn read(status: u16, response: &impl Headers) -> OriginAnswer {
+    let is_place = !response.get(LOCATION).is_some_and(|value| value.trim().eq_ignore_ascii_case("none"));
     if status == 401 || from_cache(response) {
-        return (Said::Nothing, None);
+        return OriginAnswer { is_place, ..OriginAnswer::default() };
     }
     let decoded = |name: &'static str| decode(&response.get(name)?);
     let topic = decoded(TOPIC).and_then(|topic| Topic::parse(topic).ok());
-    let said = match response.get(USER) {
-        None => Said::Nothing,
-        Some(id) if id.trim().is_empty() => Said::Nobody,
+    let claim = match response.get(USER) {
+        None => OriginClaim::Nothing,
+        Some(id) if id.trim().is_empty() => OriginClaim::Nobody,
         // Encoded ids have no comma: two headers were joined, and which is right nobody knows.
-        Some(id) if id.contains(',') => Said::Nothing,
+        Some(id) if id.contains(',') => OriginClaim::Nothing,
         Some(id) => match decode(&id).and_then(|id| UserId::parse(id).ok()) {
-            None => Said::Nothing,
+            None => OriginClaim::Nothing,
             Some(id) => {
                 let profile = Profile {
                     name: decoded(NAME).and_then(|name| Name::parse(name).ok()),
@@ -55,11 +80,11 @@ pub fn read(status: u16, response: &impl Headers) -> (Said, Option<Topic>) {
                 let perms = response.get(PERMS).unwrap_or_default();
                 let perms: Vec<_> = perms.split(',').filter_map(decode).collect();
                 let perms = Right::parse_all(perms.iter().map(String::as_str));
-                Said::User(User { id, profile: Some(profile), perms })
+                OriginClaim::User(User { id, profile: Some(profile), perms })
             }
         },
     };
-    (said, topic)
+    OriginAnswer { claim, topic, is_place }
 }
 
 /// Whether a shared cache may keep the answer (RFC 9111, 3): then nothing of one visitor's may be put into it.
@@ -91,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_user_is_told_by_encoded_headers() {
-        let (said, topic) = read(
+        let OriginAnswer { claim, topic, .. } = read(
             200,
             &[
                 ("X-Presence-User", "s%C3%A4lly"),
@@ -102,7 +127,7 @@ mod tests {
                 ("X-Presence-Topic", "user:bob"),
             ],
         );
-        let Said::User(user) = said else { panic!("a user") };
+        let OriginClaim::User(user) = claim else { panic!("a user") };
         assert_eq!(user.id.as_str(), "sälly");
         let profile = user.profile.unwrap();
         assert_eq!(profile.name.unwrap().as_str(), "Sally M.");
@@ -113,35 +138,38 @@ mod tests {
 
     #[test]
     fn an_empty_id_means_that_nobody_is_signed_in() {
-        assert_eq!(read(200, &[("x-presence-user", "")]).0, Said::Nobody);
-        assert_eq!(read(200, &[("x-presence-name", "Sally")]).0, Said::Nothing);
+        assert_eq!(read(200, &[("x-presence-user", "")]).claim, OriginClaim::Nobody);
+        assert_eq!(read(200, &[("x-presence-name", "Sally")]).claim, OriginClaim::Nothing);
     }
 
     #[test]
     fn what_is_malformed_names_nobody() {
         for id in ["%FF", "a%0Ab", "sally, bob", &"x".repeat(129)] {
-            assert_eq!(read(200, &[("x-presence-user", id)]).0, Said::Nothing, "{id}");
+            assert_eq!(read(200, &[("x-presence-user", id)]).claim, OriginClaim::Nothing, "{id}");
         }
-        let (said, _) = read(
+        let OriginAnswer { claim, .. } = read(
             200,
             &[("x-presence-user", "sally"), ("x-presence-avatar", "javascript:x"), ("x-presence-name", "%00")],
         );
-        let Said::User(user) = said else { panic!("a user") };
+        let OriginClaim::User(user) = claim else { panic!("a user") };
         assert_eq!(user.profile, Some(Profile::default()));
     }
 
     #[test]
     fn an_answer_out_of_a_cache_names_nobody() {
         for header in [("CF-Cache-Status", "HIT"), ("Age", "12"), ("cf-cache-status", "stale")] {
-            assert_eq!(read(200, &[("x-presence-user", "sally"), header]).0, Said::Nothing);
+            assert_eq!(read(200, &[("x-presence-user", "sally"), header]).claim, OriginClaim::Nothing);
         }
-        assert_ne!(read(200, &[("x-presence-user", "sally"), ("cf-cache-status", "DYNAMIC")]).0, Said::Nothing);
+        assert_ne!(
+            read(200, &[("x-presence-user", "sally"), ("cf-cache-status", "DYNAMIC")]).claim,
+            OriginClaim::Nothing
+        );
     }
 
     #[test]
     fn an_answer_that_asks_for_a_password_names_nobody() {
-        assert_eq!(read(401, &[("x-presence-user", "sally")]).0, Said::Nothing);
-        assert_ne!(read(403, &[("x-presence-user", "sally")]).0, Said::Nothing);
+        assert_eq!(read(401, &[("x-presence-user", "sally")]).claim, OriginClaim::Nothing);
+        assert_ne!(read(403, &[("x-presence-user", "sally")]).claim, OriginClaim::Nothing);
     }
 
     #[test]
@@ -158,6 +186,14 @@ mod tests {
         ] {
             assert_eq!(is_shared(&[("cache-control", control)]), shared, "{control}");
         }
+    }
+
+    #[test]
+    fn a_page_can_say_that_it_is_nobodys_place() {
+        for (value, is_place) in [("none", false), (" None ", false), ("", true), ("here", true)] {
+            assert_eq!(read(200, &[("x-presence-location", value)]).is_place, is_place, "{value:?}");
+        }
+        assert!(!read(200, &[("x-presence-location", "none"), ("age", "9")]).is_place, "out of a cache, too");
     }
 
     proptest! {

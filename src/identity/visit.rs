@@ -1,6 +1,6 @@
 //! What a request means for presence: whom it touches, who signs in or out by it, and what becomes of the cookie.
 
-use super::origin::Said;
+use super::origin::OriginClaim;
 use super::{Asker, Keys, Known, User};
 use crate::http::report::Seen;
 use crate::presence::id::TabId;
@@ -44,11 +44,11 @@ pub struct Visitor<'a> {
 
 impl Visitor<'_> {
     /// A page that the origin answered, saying so much of who it answered.
-    pub fn page(&self, said: Said, seen: Seen) -> Visit {
-        match said {
-            Said::User(user) => self.named(user, seen),
-            Said::Nobody => self.signed_out(seen),
-            Said::Nothing => Visit { signals: self.touch(seen), cookie: None },
+    pub fn page(&self, claim: OriginClaim, seen: Seen) -> Visit {
+        match claim {
+            OriginClaim::User(user) => self.named(user, seen),
+            OriginClaim::Nobody => self.signed_out(seen),
+            OriginClaim::Nothing => Visit { signals: self.touch(seen), cookie: None },
         }
     }
 
@@ -164,13 +164,13 @@ mod tests {
         Asker::of(&all.as_slice(), SiteName::parse("example.com").unwrap(), false, &names)
     }
 
-    fn at(asker: &Asker, millis: i64, said: Said) -> Visit {
+    fn at(asker: &Asker, millis: i64, said: OriginClaim) -> Visit {
         let now = Timestamp::from_millis(millis);
         let known = asker.tokens().find_map(|token| keys().verify(token, &asker.site, now)).map(Known::Signed);
         known_at(asker, known, millis, said)
     }
 
-    fn known_at(asker: &Asker, known: Option<Known>, millis: i64, said: Said) -> Visit {
+    fn known_at(asker: &Asker, known: Option<Known>, millis: i64, said: OriginClaim) -> Visit {
         let now = Timestamp::from_millis(millis);
         let visitor = Visitor { asker, known: known.as_ref(), keys: &keys(), now, window: Seconds(330) };
         visitor.page(said, Seen::default())
@@ -197,16 +197,16 @@ mod tests {
 
     #[test]
     fn a_guest_who_signs_in_is_known_by_the_cookie_from_then_on() {
-        let guest = at(&asker(&[]), NOON, Said::Nothing);
+        let guest = at(&asker(&[]), NOON, OriginClaim::Nothing);
         let guest_key = touched(&guest).key.clone();
-        let signed_in = at(&asker(&[]), NOON, Said::User(user("sally")));
+        let signed_in = at(&asker(&[]), NOON, OriginClaim::User(user("sally")));
         assert!(matches!(guest_key, MemberKey::Guest(_)));
         assert_eq!(touched(&signed_in).was, Some(guest_key));
         let cookie = cookie_of(&signed_in);
-        let widget = at(&asker(&[("cookie", &cookie)]), NOON + 1000, Said::Nothing);
+        let widget = at(&asker(&[("cookie", &cookie)]), NOON + 1000, OriginClaim::Nothing);
         assert_eq!(touched(&widget).key, MemberKey::User(UserId::parse("sally").unwrap()));
         assert_eq!(touched(&widget).profile, user("sally").profile);
-        let page = at(&asker(&[("cookie", &cookie)]), NOON + 1000, Said::User(user("sally")));
+        let page = at(&asker(&[("cookie", &cookie)]), NOON + 1000, OriginClaim::User(user("sally")));
         assert_eq!(
             (page.cookie.as_ref(), touched(&page).was.as_ref()),
             (None, None),
@@ -216,23 +216,23 @@ mod tests {
 
     #[test]
     fn the_cookie_is_renewed_at_half_its_life_and_when_the_user_changed() {
-        let cookie = cookie_of(&at(&asker(&[]), NOON, Said::User(user("sally"))));
+        let cookie = cookie_of(&at(&asker(&[]), NOON, OriginClaim::User(user("sally"))));
         let later = NOON + 12 * 3_600_000 + 1;
-        assert!(at(&asker(&[("cookie", &cookie)]), later, Said::User(user("sally"))).cookie.is_some());
+        assert!(at(&asker(&[("cookie", &cookie)]), later, OriginClaim::User(user("sally"))).cookie.is_some());
         let renamed = User { perms: Right::parse_all(["can_edit"]), ..user("sally") };
-        assert!(at(&asker(&[("cookie", &cookie)]), NOON, Said::User(renamed)).cookie.is_some());
-        let other = at(&asker(&[("cookie", &cookie)]), NOON, Said::User(user("bob")));
+        assert!(at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::User(renamed)).cookie.is_some());
+        let other = at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::User(user("bob")));
         assert_eq!(other.signals.len(), 2);
         assert_eq!(other.signals[0], Signal::SignOut(UserId::parse("sally").unwrap()));
     }
 
     #[test]
     fn who_signs_out_is_gone_at_once_and_a_guest_at_the_next_request() {
-        let cookie = cookie_of(&at(&asker(&[]), NOON, Said::User(user("sally"))));
-        let out = at(&asker(&[("cookie", &cookie)]), NOON, Said::Nobody);
+        let cookie = cookie_of(&at(&asker(&[]), NOON, OriginClaim::User(user("sally"))));
+        let out = at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::Nobody);
         assert_eq!(out.signals, [Signal::SignOut(UserId::parse("sally").unwrap())]);
         assert_eq!(out.cookie, Some(CookieChange::Clear));
-        let next = at(&asker(&[]), NOON, Said::Nobody);
+        let next = at(&asker(&[]), NOON, OriginClaim::Nobody);
         assert!(matches!(touched(&next).key, MemberKey::Guest(_)));
         assert_eq!(next.cookie, None);
     }
@@ -240,32 +240,32 @@ mod tests {
     #[test]
     fn a_forged_cookie_is_a_guests_and_is_cleared_when_nobody_is_signed_in() {
         let forged = [("cookie", "presence=eyJhbGciOiJub25lIn0.eyJzdWIiOiJzYWxseSJ9.")];
-        assert!(matches!(touched(&at(&asker(&forged), NOON, Said::Nothing)).key, MemberKey::Guest(_)));
-        assert_eq!(at(&asker(&forged), NOON, Said::Nobody).cookie, Some(CookieChange::Clear));
+        assert!(matches!(touched(&at(&asker(&forged), NOON, OriginClaim::Nothing)).key, MemberKey::Guest(_)));
+        assert_eq!(at(&asker(&forged), NOON, OriginClaim::Nobody).cookie, Some(CookieChange::Clear));
     }
 
     #[test]
     fn a_client_cannot_name_itself() {
         let request = [("x-presence-user", "sally"), ("x-presence-name", "Sally")];
-        assert!(matches!(touched(&at(&asker(&request), NOON, Said::Nothing)).key, MemberKey::Guest(_)));
+        assert!(matches!(touched(&at(&asker(&request), NOON, OriginClaim::Nothing)).key, MemberKey::Guest(_)));
     }
 
     #[test]
     fn after_midnight_a_guest_is_who_they_were_before() {
         let midnight = 1_795_219_200_000;
-        let before = touched(&at(&asker(&[]), midnight - 1000, Said::Nothing)).key.clone();
-        let visit = at(&asker(&[]), midnight + 1000, Said::Nothing);
+        let before = touched(&at(&asker(&[]), midnight - 1000, OriginClaim::Nothing)).key.clone();
+        let visit = at(&asker(&[]), midnight + 1000, OriginClaim::Nothing);
         let after = touched(&visit);
         assert_ne!(after.key, before);
         assert_eq!(after.was, Some(before));
-        assert_eq!(touched(&at(&asker(&[]), midnight + 331_000, Said::Nothing)).was, None);
+        assert_eq!(touched(&at(&asker(&[]), midnight + 331_000, OriginClaim::Nothing)).was, None);
     }
 
     #[test]
     fn a_guest_of_yesterday_who_signs_in_is_found() {
         let midnight = 1_795_219_200_000;
-        let before = touched(&at(&asker(&[]), midnight - 10_000, Said::Nothing)).key.clone();
-        let visit = at(&asker(&[]), midnight + 10_000, Said::User(user("sally")));
+        let before = touched(&at(&asker(&[]), midnight - 10_000, OriginClaim::Nothing)).key.clone();
+        let visit = at(&asker(&[]), midnight + 10_000, OriginClaim::User(user("sally")));
         let Some(Signal::Touch(first)) = visit.signals.first() else { panic!("a touch") };
         assert_eq!(first.was.as_ref(), Some(&before));
         assert_eq!(touched(&visit).was.as_ref(), Some(&first.key));
@@ -273,30 +273,30 @@ mod tests {
 
     #[test]
     fn of_two_cookies_of_one_name_the_genuine_one_counts() {
-        let good = cookie_of(&at(&asker(&[]), NOON, Said::User(user("sally"))));
+        let good = cookie_of(&at(&asker(&[]), NOON, OriginClaim::User(user("sally"))));
         let both = format!("presence=forged; {good}");
-        let visit = at(&asker(&[("cookie", &both)]), NOON, Said::Nothing);
+        let visit = at(&asker(&[("cookie", &both)]), NOON, OriginClaim::Nothing);
         assert_eq!(touched(&visit).key, MemberKey::User(UserId::parse("sally").unwrap()));
     }
 
     #[test]
     fn who_is_logged_in_was_a_guest_only_when_that_is_first_seen() {
-        let guest = touched(&at(&asker(&[]), NOON, Said::Nothing)).key.clone();
+        let guest = touched(&at(&asker(&[]), NOON, OriginClaim::Nothing)).key.clone();
         let logged_in = |first| Some(Known::LoggedIn { user: User { profile: None, ..user("sally") }, first });
-        let first = known_at(&asker(&[]), logged_in(true), NOON, Said::Nothing);
+        let first = known_at(&asker(&[]), logged_in(true), NOON, OriginClaim::Nothing);
         assert_eq!(touched(&first).was, Some(guest));
         assert_eq!((touched(&first).profile.as_ref(), first.cookie.as_ref()), (None, None), "how they are shown stays");
-        let next = known_at(&asker(&[]), logged_in(false), NOON, Said::Nothing);
+        let next = known_at(&asker(&[]), logged_in(false), NOON, OriginClaim::Nothing);
         assert_eq!((&touched(&next).key, &touched(&next).was), (&touched(&first).key, &None));
     }
 
     #[test]
     fn the_origins_word_counts_for_more_than_a_login() {
         let logged_in = || Some(Known::LoggedIn { user: user("sally"), first: false });
-        let other = known_at(&asker(&[]), logged_in(), NOON, Said::User(user("bob")));
+        let other = known_at(&asker(&[]), logged_in(), NOON, OriginClaim::User(user("bob")));
         assert_eq!(other.signals[0], Signal::SignOut(UserId::parse("sally").unwrap()));
         assert_eq!(touched(&other).key, MemberKey::User(UserId::parse("bob").unwrap()));
-        let nobody = known_at(&asker(&[]), logged_in(), NOON, Said::Nobody);
+        let nobody = known_at(&asker(&[]), logged_in(), NOON, OriginClaim::Nobody);
         assert_eq!(nobody.signals[0], Signal::SignOut(UserId::parse("sally").unwrap()));
         assert!(matches!(touched(&nobody).key, MemberKey::Guest(_)), "or they would never be counted here");
     }

@@ -8,10 +8,10 @@ use crate::http::page::Look;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::report::{PageRequest, Seen, place_of_request};
-use crate::identity::origin::{HEADERS, Said, is_shared, read};
+use crate::identity::origin::{HEADERS, OriginAnswer, OriginClaim, is_shared, read};
 use crate::identity::visit::{COOKIE_LIFE, CookieChange, Visitor};
 use crate::identity::{Asker, Keys, Known, cookies};
-use crate::presence::id::{SiteName, Topic};
+use crate::presence::id::SiteName;
 use crate::protocol::widget;
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, Shared, select};
 use js_sys::ArrayBuffer;
@@ -93,15 +93,15 @@ async fn answered(
 ) -> Result<web_sys::Response> {
     // What is between the origin and us goes no further, whatever becomes of the rest.
     let told = HEADERS.iter().any(|name| answer.headers.has(name));
-    let (mut cookie, mut told_of) = (None, Said::Nothing);
+    let (mut cookie, mut claim) = (None, OriginClaim::Nothing);
     if let Some(visiting) = &visiting {
         let said = if told { guarded(|| said(&answer, visiting)) } else { None };
-        let (said, topic) = said.unwrap_or((Said::Nothing, None));
+        let said = said.unwrap_or_default();
+        claim = said.claim.clone();
         let keys = if told { visiting.signing_keys().await } else { None };
-        cookie = guarded(|| note(asked, &answer, (said.clone(), topic), keys, visiting, ctx)).flatten();
-        told_of = said;
+        cookie = guarded(|| record(asked, &answer, said, keys, visiting, ctx)).flatten();
     }
-    match look_through(asked, answer, told_of, visiting.as_ref()).await {
+    match look_through(asked, answer, claim, visiting.as_ref()).await {
         Err(error) => {
             console_error!("the page broke off: {error:?}");
             answer::write(Problem::BadGateway.reply(), asked)
@@ -175,10 +175,10 @@ impl Visiting {
 }
 
 /// What the origin says of the visitor and of the page.
-fn said(answer: &Answer, visiting: &Visiting) -> (Said, Option<Topic>) {
+fn said(answer: &Answer, visiting: &Visiting) -> OriginAnswer {
     match visiting.setup.config() {
         Ok(config) if config.trust_origin_headers => read(answer.response.status(), &answer.headers),
-        _ => (Said::Nothing, None),
+        _ => OriginAnswer::default(),
     }
 }
 
@@ -251,11 +251,11 @@ fn demo(asked: &Asked, base_path: &str) -> Reply {
     }
 }
 
-/// Looks at who was answered, records them, and says what becomes of the cookie.
-fn note(
+/// Records whoever was answered, and gives the `Set-Cookie` value that the answer needs, if any.
+fn record(
     asked: &Asked,
     answer: &Answer,
-    (said, topic): (Said, Option<Topic>),
+    said: OriginAnswer,
     keys: Option<Rc<Keys>>,
     visiting: &Rc<Visiting>,
     ctx: &Context,
@@ -271,11 +271,12 @@ fn note(
     let status = answer.response.status();
     let redirected = (300..400).contains(&status) && status != 304;
     let document = request == PageRequest::Document && !redirected;
-    let place = document.then(|| place_of_request(&asked.path, topic)).flatten();
+    let OriginAnswer { claim, topic, is_place } = said;
+    let place = (document && is_place).then(|| place_of_request(&asked.path, topic)).flatten();
     let seen = Seen { place, ..Seen::default() };
-    if let Some((keys, known)) = visiting.identity_now(keys, said != Said::Nothing) {
+    if let Some((keys, known)) = visiting.identity_now(keys, claim != OriginClaim::Nothing) {
         let visitor = visiting.visitor(config, &keys, known.as_ref());
-        let visit = visitor.page(said, seen);
+        let visit = visitor.page(claim, seen);
         let word = recording::record(visit.signals, &visitor, config, &visiting.env, ctx);
         return match (visit.cookie, word) {
             // A shared cache would give what is done to one visitor's cookie to the next.
@@ -292,7 +293,7 @@ fn note(
             return;
         };
         let visitor = visiting.visitor(config, &keys, known.as_ref());
-        recording::record(visitor.page(said, seen).signals, &visitor, config, &visiting.env, &later.context());
+        recording::record(visitor.page(claim, seen).signals, &visitor, config, &visiting.env, &later.context());
     });
     None
 }
@@ -310,7 +311,7 @@ impl Later {
 async fn look_through(
     asked: &Asked,
     answer: Answer,
-    said: Said,
+    claim: OriginClaim,
     visiting: Option<&Rc<Visiting>>,
 ) -> std::result::Result<(Page, Kept), JsValue> {
     let Answer { response, headers, look } = answer;
@@ -319,9 +320,9 @@ async fn look_through(
         .filter(|config| config.inject_widget && PageRequest::of(asked) == PageRequest::Document)
         .map(|config| format!("{}/widget.js", config.base_path));
     let shared = || is_shared(&headers);
-    let named = matches!(said, Said::User(_));
+    let named = matches!(claim, OriginClaim::User(_));
     let viewer = || match visiting {
-        Some(visiting) if !shared() => viewer(said, visiting.clone()),
+        Some(visiting) if !shared() => viewer(claim, visiting.clone()),
         // What any cache may keep is written for nobody in particular; and so is what goes out while presence is out of
         // order.
         _ => html::known(Rc::default()),
@@ -368,13 +369,13 @@ async fn look_through(
 }
 
 /// Who looks at a page: whom the origin has named, or whoever the request shows.
-fn viewer(said: Said, visiting: Rc<Visiting>) -> html::Viewer {
+fn viewer(claim: OriginClaim, visiting: Rc<Visiting>) -> html::Viewer {
     let standing = async move {
-        let user = match said {
-            Said::User(user) => Some(user),
-            Said::Nobody => None,
-            Said::Nothing if !visiting.asker.has_credentials() => None,
-            Said::Nothing => {
+        let user = match claim {
+            OriginClaim::User(user) => Some(user),
+            OriginClaim::Nobody => None,
+            OriginClaim::Nothing if !visiting.asker.has_credentials() => None,
+            OriginClaim::Nothing => {
                 let patience = pin!(Delay::from(VIEWER_PATIENCE));
                 let known = select(visiting.identity.clone(), patience).await;
                 let Either::Left((Some((_, Some(known))), _)) = known else { return Rc::default() };
