@@ -4,6 +4,7 @@
 //! origins that the owner listed, as a page elsewhere could else put its readers on this site's list.
 
 use super::Headers;
+use super::host::normalized;
 use super::problem::Problem;
 use super::reply::Reply;
 
@@ -17,7 +18,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Finds out who calls, for a request that records something. `host` is the request's own, with its port.
+    /// Finds out who calls, for a request that records something. `host` is the request's own, normalized.
     ///
     /// # Errors
     /// 403 where it is a page of an origin that is not listed.
@@ -38,8 +39,11 @@ impl Caller {
     fn named(origin: &str, host: &str, allowed: &[String]) -> Result<Self, Problem> {
         let origin = origin.to_ascii_lowercase();
         // The scheme is not compared: whoever terminates TLS in front of the Worker changes it.
-        let own = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        if own.is_some_and(|own| own.eq_ignore_ascii_case(host)) {
+        let own = match origin.strip_prefix("https://") {
+            Some(own) => Some(normalized(own, true)),
+            None => origin.strip_prefix("http://").map(|own| normalized(own, false)),
+        };
+        if own.as_deref() == Some(host) {
             return Ok(Self::Same);
         }
         if allowed.contains(&origin) {

@@ -3,6 +3,8 @@
 pub mod admin;
 pub mod conditions;
 pub mod cors;
+pub mod forward;
+pub mod host;
 pub mod page;
 pub mod problem;
 pub mod reply;

@@ -4,6 +4,7 @@ use super::setup::Setup;
 use super::{answer, calls, clock, html, keys, recording, who};
 use crate::config::{Config, Origin};
 use crate::http::Headers;
+use crate::http::forward::changes;
 use crate::http::page::Look;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -184,15 +185,13 @@ fn said(answer: &Answer, visiting: &Visiting) -> OriginAnswer {
 
 async fn forward(asked: &Asked, origin: &Origin, whole: bool) -> std::result::Result<web_sys::Response, String> {
     let text = |error: JsValue| format!("{error:?}");
-    let sent_by_client = HEADERS.iter().any(|name| asked.has(name));
-    let change = |headers: &PlatformHeaders| -> std::result::Result<(), JsValue> {
-        if let Origin::Url(_) = origin {
-            // As the origin has another address, these tell it what the visitor sees.
-            headers.set("x-forwarded-host", &asked.host)?;
-            headers.set("x-forwarded-proto", if asked.secure { "https" } else { "http" })?;
-        }
-        let ours = HEADERS.iter().filter(|_| sent_by_client);
-        ours.chain(["range", "if-range"].iter().filter(|_| whole)).try_for_each(|name| headers.delete(name))
+    let mut changes = changes(asked, &asked.host, asked.secure, origin);
+    changes.extend(["range", "if-range"].into_iter().filter(|_| whole).map(|name| (name, None)));
+    let change = |headers: &PlatformHeaders| {
+        changes.iter().try_for_each(|(name, value)| match value {
+            Some(value) => headers.set(name, value),
+            None => headers.delete(name),
+        })
     };
     let global: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
     let made = |request: std::result::Result<web_sys::Request, JsValue>| {
@@ -215,8 +214,8 @@ async fn forward(asked: &Asked, origin: &Origin, whole: bool) -> std::result::Re
         Origin::Url(base) => {
             made(web_sys::Request::new_with_str_and_init(&address(base, asked)?, asked.raw.unchecked_ref()))?
         }
-        _ if sent_by_client || whole => made(web_sys::Request::new_with_request(&asked.raw))?,
-        _ => global.fetch_with_request(&asked.raw),
+        _ if changes.is_empty() => global.fetch_with_request(&asked.raw),
+        _ => made(web_sys::Request::new_with_request(&asked.raw))?,
     };
     Ok(JsFuture::from(answer).await.map_err(text)?.unchecked_into())
 }

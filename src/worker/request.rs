@@ -1,8 +1,9 @@
 //! A request, its parts taken out once.
 
 use super::headers::PlatformHeaders;
-use crate::config::{Config, is_authority};
+use crate::config::Config;
 use crate::http::Headers;
+use crate::http::host;
 use crate::http::problem::Problem;
 use crate::identity::Asker;
 use crate::presence::id::SiteName;
@@ -18,7 +19,7 @@ pub struct Asked {
     pub method: String,
     /// Whether it came over https.
     pub secure: bool,
-    /// The host, with its port where one is told.
+    /// The host, normalized, with its port where that is not the scheme's own.
     pub host: String,
     /// The path, percent-encoded.
     pub path: String,
@@ -56,7 +57,7 @@ impl Asked {
         Self {
             method: raw.method(),
             secure: scheme == "https",
-            host: host.to_owned(),
+            host: host::normalized(host, scheme == "https"),
             path: format!("/{path}"),
             query: query.to_owned(),
             headers: PlatformHeaders::of(raw.headers()),
@@ -80,14 +81,8 @@ impl Asked {
         if let Some(site) = &config.site {
             return Ok(site.clone());
         }
-        let name = match self.host.rsplit_once(':') {
-            Some((name, port)) if !port.contains(']') => name,
-            _ => &self.host,
-        };
-        match is_authority(&self.host) {
-            true => Ok(SiteName::parse(name.to_ascii_lowercase())?),
-            false => Err(Problem::BadRequest("the Host header must be a host name, with or without a port".into())),
-        }
+        let wrong = || Problem::BadRequest("the Host header must be a host name, with or without a port".into());
+        host::site_of(&self.host).ok_or_else(wrong)
     }
 
     /// What it says of its sender.

@@ -15,6 +15,7 @@ mod django_users;
 mod durability;
 mod faults;
 mod harness;
+mod hosts;
 mod killed_under_load;
 mod live;
 mod live_crowd;
