@@ -17,7 +17,8 @@ export function build(environment, { hooks = false } = {}) {
     say(`building the Worker into ${folder}`);
     const features = hooks ? ["--", "--features", "test-hooks"] : [];
     // What is put in place of a call is as small as it is where code is made small: a tenth of the bytes, and no slower.
-    const RUSTFLAGS = "-C llvm-args=--inline-threshold=60";
+    // Nobody sees where in the code a panic was: without these places 7 KB gzip are spared.
+    const RUSTFLAGS = "-C llvm-args=--inline-threshold=60 -Zlocation-detail=none";
     const env = { ...environment, RUSTFLAGS, PATH: `${environment.TOOLCHAIN_SHIMS}:${environment.PATH}` };
     run(environment.WORKER_BUILD, ["--release", "--panic-unwind", "--out-dir", folder, ...features], { env });
     strip(environment, wasm);

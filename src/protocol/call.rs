@@ -230,6 +230,10 @@ pub enum AccountCall {
     Revoke(UserId, Right),
     /// What is granted to this user: a `Vec<Right>`.
     Rights(UserId),
+    /// Visitors are recorded for this site: whether it is known from now on. The object that knows all sites is asked.
+    AddSite(SiteName),
+    /// Whether visitors were ever recorded for this site. The object that knows all sites is asked.
+    HasSite(SiteName),
     /// Forget this user; answered with nothing.
     Erase(UserId),
 }

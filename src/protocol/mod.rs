@@ -79,6 +79,23 @@ pub trait Kept {
     fn viewed(&self, topic: &Topic) -> Vec<Viewed>;
 }
 
+/// A site of which nothing is kept.
+pub struct NothingKept;
+
+impl Kept for NothingKept {
+    fn departed(&self, _: &UserId) -> Option<Departure> {
+        None
+    }
+
+    fn departures(&self, _: usize) -> Vec<Departure> {
+        Vec::new()
+    }
+
+    fn viewed(&self, _: &Topic) -> Vec<Viewed> {
+        Vec::new()
+    }
+}
+
 /// Whether what was kept of a user is still to be told.
 pub fn still_kept(last_seen: Timestamp, now: Timestamp, timeout: Seconds) -> bool {
     last_seen.plus(timeout) >= now

@@ -9,21 +9,27 @@ use crate::identity::User;
 use crate::identity::login::{Basic, Digest};
 use crate::identity::permission::{Object, Permission, Right};
 use crate::identity::throttle::Throttle;
-use crate::presence::id::UserId;
+use crate::presence::id::{SiteName, UserId};
 use crate::presence::time::{Seconds, Timestamp};
 use crate::protocol::call::{AccountCall, AppPassword, Verified, read, write};
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use worker::{DurableObject, Env, Request, Response, Result, SqlStorageValue, State, durable_object};
 
-const TABLES: [Table; 2] = [
+const TABLES: [Table; 3] = [
     // The id is the beginning of the digest.
     (
         "app_passwords",
         "(id TEXT PRIMARY KEY, digest BLOB NOT NULL, user TEXT NOT NULL, label TEXT NOT NULL, created INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID",
     ),
     ("grants", "(user TEXT, permission TEXT, object TEXT, PRIMARY KEY (user, permission, object)) WITHOUT ROWID"),
+    // Which hosts visitors were recorded for, and since when; in one object of a deployment.
+    ("sites", "(name TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID"),
 ];
+
+/// So many hosts are known without further ado, and then so many more in an hour: a client can name more of them than there are.
+const FREE_SITES: i64 = 1000;
+const NEW_SITES_AN_HOUR: i64 = 60;
 
 /// What failed attempts are counted by.
 #[derive(PartialEq, Eq, Hash)]
@@ -78,6 +84,8 @@ impl DurableObject for AccountObject {
                     .run("DELETE FROM grants WHERE user = ? AND permission = ? AND object = ?", grant(user, right))?,
             ),
             AccountCall::Rights(user) => write(&self.rights(&user)?),
+            AccountCall::AddSite(site) => write(&self.add_site(&site)?),
+            AccountCall::HasSite(site) => write(&self.has_site(&site)?),
             AccountCall::Erase(user) => write(&self.erase(&user).await?),
         };
         Response::from_bytes(answer)
@@ -149,8 +157,28 @@ impl AccountObject {
         Ok(self.store.rows(query, vec![user.as_str().into()])?.into_iter().filter_map(right).collect())
     }
 
+    fn has_site(&self, site: &SiteName) -> Result<bool> {
+        let query = "SELECT 1 FROM sites WHERE name = ?";
+        Ok(self.store.first(query, vec![site.as_str().into()])?.is_some())
+    }
+
+    fn add_site(&self, site: &SiteName) -> Result<bool> {
+        if self.has_site(site)? {
+            return Ok(true);
+        }
+        let now = clock::now();
+        let an_hour_ago = now.minus(Seconds(3600)).as_millis();
+        let query = "SELECT count(*) < ? OR count(*) FILTER (WHERE since > ?) < ? FROM sites";
+        let bindings = vec![FREE_SITES.into(), an_hour_ago.into(), NEW_SITES_AN_HOUR.into()];
+        let has_room = self.store.first(query, bindings)?.and_then(|row| integer(row.into_iter().next())) == Some(1);
+        if has_room {
+            self.store.run("INSERT INTO sites VALUES (?, ?)", vec![site.as_str().into(), now.as_millis().into()])?;
+        }
+        Ok(has_room)
+    }
+
     async fn erase(&self, user: &UserId) -> Result<()> {
-        for (table, _) in TABLES {
+        for table in ["app_passwords", "grants"] {
             self.store.run(&format!("DELETE FROM {table} WHERE user = ?"), vec![user.as_str().into()])?;
         }
         self.store.scrub().await

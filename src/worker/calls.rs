@@ -32,6 +32,8 @@ pub enum Object<'a> {
     Logins(&'a SiteName, u32),
     /// The one that keeps what is known of its users.
     Accounts(&'a SiteName),
+    /// The one that knows which sites there are, where no setting names one.
+    Sites,
 }
 
 impl<'a> Object<'a> {
@@ -46,6 +48,8 @@ impl<'a> Object<'a> {
             Self::Relay(site, number) => ("RELAYS", Share::name(site, number)),
             Self::Logins(site, number) => ("LOGINS", format!("{} {number}", site.as_str())),
             Self::Accounts(site) => ("ACCOUNTS", site.as_str().to_owned()),
+            // No site's name has control characters.
+            Self::Sites => ("ACCOUNTS", "\u{1f}sites".to_owned()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The keys of a site: those that are configured, or the one that its object keeps.
 
-use super::{calls, clock};
+use super::{calls, clock, sites};
 use crate::config::{Config, Secret};
 use crate::identity::Keys;
 use crate::presence::id::SiteName;
@@ -40,6 +40,9 @@ pub async fn get(config: &Config, site: &SiteName, env: &Env, patience: Duration
     let failed = FAILED.with_borrow(|failed| failed.get(site).copied());
     if failed.is_some_and(|failed| failed <= now && now.since(failed) < RESPITE) {
         return Err("the presence object failed a moment ago".into());
+    }
+    if !sites::register(site, config, env).await {
+        return Err("the host is not known, and too many new ones come".into());
     }
     let secret: Vec<u8> = match calls::ask(env, calls::Object::Presence(site, 0), &Call::Secret, patience).await {
         Ok(secret) => secret,

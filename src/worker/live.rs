@@ -3,7 +3,7 @@
 use super::calls::{self, Opened};
 use super::relay_object::RELAYS;
 use super::request::Asked;
-use super::{clock, events, keys, recording, sockets, who};
+use super::{clock, events, keys, recording, sites, sockets, who};
 use crate::config::Config;
 use crate::http::Headers;
 use crate::http::cors::Caller;
@@ -46,6 +46,9 @@ pub async fn open(live: Live, asked: &Asked, config: &Config, env: &Env) -> Resu
     let site = asked.site(config)?;
     // A page elsewhere could else watch with its reader's cookies.
     let caller = Caller::of(&asked, &asked.host, &config.allowed_origins)?;
+    if !sites::register(&site, config, env).await {
+        return Err(Problem::Unavailable);
+    }
     let mut entry = entry(live, &asked, &site, config, env).await?;
     // The page may have been asked for a moment ago: it tells that, too.
     let along = recording::take_along(&site, entry.who.key.borrow());

@@ -28,6 +28,7 @@ mod relay_object;
 mod repeats;
 mod request;
 mod setup;
+mod sites;
 mod sockets;
 mod waiting;
 mod who;

@@ -2,7 +2,7 @@
 
 use super::answers::Question;
 use super::request::Asked;
-use super::{answers, calls, clock, recording, repeats, who};
+use super::{answers, calls, clock, recording, repeats, sites, who};
 use crate::config::Config;
 use crate::http::conditions::tagged;
 use crate::http::cors::{Caller, public};
@@ -13,12 +13,13 @@ use crate::identity::access::{Scope, Standing};
 use crate::identity::memory::Memory;
 use crate::presence::id::SiteName;
 use crate::presence::shards::Shards;
+use crate::presence::site::Site;
 use crate::presence::time::{Seconds, Timestamp};
 use crate::protocol::answer::{About, Answer, answer};
 use crate::protocol::call::{self, Call};
-use crate::protocol::part::Part;
+use crate::protocol::part::{self, Part};
 use crate::protocol::query::Query;
-use crate::protocol::{badge, feed};
+use crate::protocol::{NothingKept, badge, feed};
 use futures_util::future::join_all;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -116,9 +117,13 @@ async fn look_up(
     }
     let (site, query, scope) = &question;
     let asked = clock::now();
-    let shares = query.parts(config.shards).into_iter();
-    let all = shares.map(|(number, query)| share(site, number, Call::Read(query, *scope), config, env));
-    let all = join_all(all).await;
+    let all = if sites::is_known(site, config, env).await {
+        let shares = query.parts(config.shards).into_iter();
+        join_all(shares.map(|(number, query)| share(site, number, Call::Read(query, *scope), config, env))).await
+    } else {
+        // What an object would say that is made for this question; none is made for it.
+        vec![Some(part::tell(query, *scope, &Site::new(config.window(), asked), &NothingKept))]
+    };
     let told: Vec<_> = all.iter().flatten().collect();
     let parts: Vec<Part<'_>> = told.iter().filter_map(|told| call::read(told).ok()).collect();
     if parts.is_empty() {

@@ -4,7 +4,7 @@ use super::calls::{self, Object, PATIENCE, PATIENCE_FOR_ONE};
 use super::keys::{self, MAX_SITES};
 use super::request::Asked;
 use super::setup::Setup;
-use super::{answers, clock, repeats, who};
+use super::{answers, clock, repeats, sites, who};
 use crate::config::Config;
 use crate::http::problem::Problem;
 use crate::http::report::Seen;
@@ -198,6 +198,9 @@ async fn send(site: &SiteName, env: &Env) -> bool {
     });
     // Without settings nothing is recorded.
     let (Some((reports, counted)), Ok(config)) = (drained.flatten(), setup.config()) else { return true };
+    if !sites::register(site, config, env).await {
+        return true;
+    }
     let mut counted = Some(counted);
     let (mut attention, mut all_taken) = (None, true);
     for wave in config.shards.split(reports) {

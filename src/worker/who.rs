@@ -2,7 +2,7 @@
 
 use super::calls::{self, Object};
 use super::request::Asked;
-use super::{clock, keys};
+use super::{clock, keys, sites};
 use crate::config::Config;
 use crate::http::Headers;
 use crate::http::problem::{Challenge, Problem};
@@ -118,7 +118,8 @@ async fn standing_counted(
     if asker.is_admin(config.admin_token.as_ref()) {
         return Ok(Standing { admin: true, ..Standing::default() });
     }
-    if !asker.has_credentials() {
+    // Where nobody was ever recorded, nobody has signed in.
+    if !asker.has_credentials() || !sites::is_known(site, config, env).await {
         return Ok(Standing::default());
     }
     let keys = match keys::get(config, site, env, calls::PATIENCE).await {

@@ -162,7 +162,7 @@ impl Setup {
             r#"using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [(name = "main", worker = .worker), (name = "disk", disk = (path = {storage:?}, writable = true)){service}{other}],
-  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main"){socket}],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (forwardedProtoHeader = "x-test-proto"), service = "main"){socket}],
 );
 {beside}const worker :Workerd.Worker = (
   modules = [{modules}],
@@ -315,7 +315,7 @@ impl Server {
     }
 
     /// A request by somebody with a browser and an address of their own.
-    pub fn by<'a>(&'a self, address: &'a str) -> Client<'a> {
+    pub fn by(&self, address: &str) -> Client<'_> {
         let headers = vec![("cf-connecting-ip".into(), address.into()), ("user-agent".into(), FIREFOX.into())];
         Client { server: self, headers }
     }
@@ -393,6 +393,12 @@ impl Client<'_> {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self.headers.push((name.into(), value.into()));
         self
+    }
+
+    /// As if the request had come over https.
+    #[allow(dead_code, reason = "the bench needs none")]
+    pub fn https(self) -> Self {
+        self.with("x-test-proto", "https")
     }
 
     /// As a browser asks for a document.

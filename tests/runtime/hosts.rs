@@ -15,7 +15,14 @@ fn a_host_is_one_site_in_whatever_form_it_is_named() {
         );
         String::from_utf8(server.raw(request.as_bytes())).unwrap()
     };
-    let forms = ["club.example", "CLUB.example", "club.example.", "club.example:80", "www.club.example", "WWW.Club.Example.:80"];
+    let forms = [
+        "club.example",
+        "CLUB.example",
+        "club.example.",
+        "club.example:80",
+        "www.club.example",
+        "WWW.Club.Example.:80",
+    ];
     for (index, host) in forms.iter().enumerate() {
         let answer = ask("POST", "/_presence/v1/touch", host, &format!("10.0.0.{index}"));
         assert!(answer.starts_with("HTTP/1.1 204"), "{host}: {answer}");
