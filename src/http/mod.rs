@@ -1,8 +1,10 @@
 //! Requests as they come, replies as they go. Pure: it knows of neither presence's inside nor the platform.
 
 pub mod admin;
+pub mod blocks;
 pub mod conditions;
 pub mod cors;
+pub mod inject;
 pub mod page;
 pub mod problem;
 pub mod reply;
