@@ -6,6 +6,8 @@ mod bad_input;
 #[path = "../bench/batches.rs"]
 mod batches;
 mod blocks;
+mod blocks_attacks;
+mod blocks_site;
 mod cost;
 #[allow(dead_code, reason = "the bench uses the rest of it")]
 mod crowd;
@@ -15,6 +17,7 @@ mod django_users;
 mod durability;
 mod faults;
 mod harness;
+mod injected;
 mod killed_under_load;
 mod live;
 mod live_crowd;
