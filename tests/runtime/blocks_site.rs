@@ -44,7 +44,9 @@ pub struct Attack {
 impl Attack {
     pub fn all() -> Vec<Self> {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/blocks.json");
-        serde_json::from_str(&std::fs::read_to_string(corpus).unwrap()).unwrap()
+        let attacks: Vec<Self> = serde_json::from_str(&std::fs::read_to_string(corpus).unwrap()).unwrap();
+        assert!(attacks.iter().all(|attack| text(&attack.body).contains("SECRET")), "each has something to hide");
+        attacks
     }
 
     fn headers(&self) -> String {
