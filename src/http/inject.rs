@@ -280,6 +280,7 @@ mod tests {
             (200, vec![html, ("content-disposition", "attachment; filename=a.html")]),
             (200, vec![html, ("content-encoding", "zstd")]),
             (200, vec![html, ("content-encoding", "deflate")]),
+            (200, vec![html, ("content-length", "0")]),
             (206, vec![html]),
             (304, vec![html]),
             (204, vec![html]),

@@ -28,6 +28,8 @@ pub struct Cutting {
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
+    /// There is no body. The platform cannot undo the compression of nothing.
+    Empty,
     /// Not at all, or in a way that the platform undoes when a body is read.
     Plain,
     /// In one of those that the platform's `DecompressionStream` undoes, by its name for it.
@@ -38,6 +40,9 @@ impl Coding {
     /// Reads it from an answer's headers; `None` where it cannot be undone. The platform undoes `gzip` and `br` where they are
     /// written just so.
     pub fn of(answer: &impl Headers) -> Option<Self> {
+        if answer.get("content-length").is_some_and(|length| length == "0") {
+            return Some(Self::Empty);
+        }
         let coding = answer.get("content-encoding").unwrap_or_default();
         match coding.trim() {
             "" | "gzip" | "br" => Some(Self::Plain),
@@ -338,6 +343,8 @@ mod tests {
         ] {
             assert_eq!(announced("GET", 200, &[("content-encoding", value)]), Ok(cut(coding)), "{value}");
         }
+        let nothing = [("content-encoding", "gzip"), ("content-length", "0")];
+        assert_eq!(announced("GET", 302, &nothing), Ok(cut(Coding::Empty)));
         for value in ["zstd", "BR", "gzip, br", "gzip, gzip", "none", "compress"] {
             let refused = announced("GET", 200, &[("content-encoding", value)]).unwrap_err();
             assert_eq!(refused.status(), 502);

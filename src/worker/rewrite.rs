@@ -51,13 +51,13 @@ impl Rewriting {
     /// The answer that comes of it. It has the headers of the one before.
     pub fn of(self, response: &web_sys::Response) -> Result<web_sys::Response, JsValue> {
         let init: &web_sys::ResponseInit = response.unchecked_ref();
-        let Some(body) = response.body() else {
-            return web_sys::Response::new_with_opt_readable_stream_and_init(None, init);
-        };
-        let body: &Stream = body.unchecked_ref();
-        let reader = match self.coding {
-            Coding::Plain => body.reader()?,
-            Coding::Stream(format) => body.pipe_through(&DecompressionStream::new(format)?)?.reader()?,
+        let body: Option<Stream> = response.body().map(JsCast::unchecked_into);
+        let reader = match (body, self.coding) {
+            (None, _) | (_, Coding::Empty) => {
+                return web_sys::Response::new_with_opt_readable_stream_and_init(None, init);
+            }
+            (Some(body), Coding::Plain) => body.reader()?,
+            (Some(body), Coding::Stream(format)) => body.pipe_through(&DecompressionStream::new(format)?)?.reader()?,
         };
         let state = State { rewriting: self, reader, standing: None, ended: false };
         let pieces = stream::try_unfold(state, |mut state| async move {

@@ -118,6 +118,13 @@ fn what_is_compressed_in_an_unknown_way_is_refused() {
         let refused = server.by("10.0.0.1").document().get(&format!("/?coding={coding}")).problem(502);
         assert!(refused.contains("compressed as") && refused.contains("gzip, deflate or br"), "{refused}");
     }
+    // One that holds nothing is no fault.
+    let empty = Origin::serving(|_, stream| {
+        send(stream, "200 OK", &format!("{}Content-Encoding: gzip\r\n", announced()), b"", None);
+    });
+    let page = setup(&empty).start();
+    let page = page.by("10.0.0.1").document().get("/");
+    assert_eq!((page.status, page.body.len()), (200, 0));
     // What it says it is, and is not.
     for coding in ["gzip", "deflate", "br"] {
         let text = String::from_utf8_lossy(

@@ -110,7 +110,7 @@ impl Cutter {
         self.held.extend_from_slice(piece);
     }
 
-    /// Takes note that the answer is whole.
+    /// Says that no more pieces come.
     pub fn finish(&mut self) {
         self.finished = true;
     }

@@ -98,7 +98,7 @@ fn what_is_malformed_mismatched_or_not_closed_ends_the_answer() {
         ("a<if-permitted key=\"K\">SECRET</if-permitted key=\"K\">".into(), "a", Reason::Malformed),
         ("a<if-permitted key=\"K\" can=\"no\"/>SECRET".into(), "a", Reason::Malformed),
         ("a<if-permitted key=\"K\" can=\"no".into(), "a", Reason::Malformed),
-        (format!("a<if-permitted key=\"{}", &KEY[..4]), "a", Reason::Malformed),
+        (format!("a<if-permitted key=\"{}", KEY.split_at(4).0), "a", Reason::Malformed),
         ("a<if-permitted key='K' can='no'>SECRET".into(), "a<if-permitted key='", Reason::KeyElsewhere),
         ("a<if-permitted can=\"no\" key=\"K\">SECRET".into(), "a<if-permitted can=\"no\" key=\"", Reason::KeyElsewhere),
         (format!("a{no}SECRET K SECRET{end}"), "a", Reason::KeyElsewhere),
