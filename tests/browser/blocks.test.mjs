@@ -24,6 +24,7 @@ function text(page) {
     endnot: `</if-not-permitted key="${KEY}">`,
     key: KEY,
     KEY: KEY.toUpperCase(),
+    soft: KEY.replace("Answer", "An=\r\nswer"),
     js: KEY.replaceAll("-", "\\u002D"),
   };
   return page.replace(/\{(\w+)\}/g, (all, name) => tags[name] ?? all);

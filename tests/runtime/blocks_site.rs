@@ -24,6 +24,7 @@ pub fn text(page: &str) -> String {
         .replace("{endnot}", "</if-not-permitted key=\"{key}\">")
         .replace("{key}", KEY)
         .replace("{KEY}", &KEY.to_uppercase())
+        .replace("{soft}", &KEY.replace("Answer", "An=\r\nswer"))
         .replace("{js}", &KEY.replace('-', "\\u002D"))
 }
 

@@ -1,16 +1,17 @@
-//! Finds a key in bytes, also where an encoder has been at work: in UTF-16 or UTF-32, in other case, with `-` and `_`
-//! written as JavaScript, JSON, HTML, URLs or mail write them.
+//! Finds a key in bytes, also where an encoder has been at work: in UTF-16 or UTF-32, in other case, over several lines, with
+//! `-` and `_` written as JavaScript, JSON, CSS, HTML, URLs or mail write them.
 
 use crate::config::BlockKey;
 
-/// What may stand between two characters of a key: the zero bytes of wide encodings, and what escapes the next character.
-const BETWEEN: [u8; 2] = [0, b'\\'];
+/// What may stand between two characters of a key: the zero bytes of wide encodings, what escapes the next character, and
+/// the ends of lines that are broken wherever they become too long.
+const BETWEEN: [u8; 5] = [0, b'\\', b'\r', b'\n', b'='];
 /// The most of them in a row.
 const MAX_BETWEEN: usize = 8;
 
-/// How encoders write the two characters of a key that they may change, the backslash aside.
-const DASH: [&str; 7] = ["-", "u002d", "x2d", "&#45;", "&#x2d;", "%2d", "=2d"];
-const UNDERSCORE: [&str; 8] = ["_", "u005f", "x5f", "&#95;", "&#x5f;", "&lowbar;", "%5f", "=5f"];
+/// How encoders write the two characters of a key that they may change, what escapes them aside.
+const DASH: [&str; 7] = ["-", "u002d", "x2d", "2d", "&#45;", "&#x2d;", "%2d"];
+const UNDERSCORE: [&str; 8] = ["_", "u005f", "x5f", "5f", "&#95;", "&#x5f;", "&lowbar;", "%5f"];
 
 /// Where a key stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +139,8 @@ mod tests {
             "Ab&#x5f;3&#x2D;efghijklmn".into(),
             "Ab&lowbar;3%2defghijklmn".into(),
             "Ab=5F3=2Defghijklmn".into(),
+            "Ab\\5f3\\2defghijklmn".into(),
+            "Ab_3-ef=\r\nghi\njklmn".into(),
         ] {
             let form: Vec<u8> = form;
             let text = [b"a ab ", form.as_slice(), b" after"].concat();

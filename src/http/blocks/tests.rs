@@ -189,13 +189,12 @@ fn key_at(text: &[u8]) -> bool {
     let mut keys = [KEY, OTHER].into_iter().filter(begins);
     keys.any(|key| {
         (key.len()..=text.len().min(key.len() * 8)).any(|length| {
-            let bytes = &text[..length];
-            if bytes[0] == 0 || bytes[0] == b'\\' || bytes.ends_with(b"\0") || bytes.ends_with(b"\\") {
+            let (bytes, between) = (&text[..length], |byte: &u8| b"\0\\\r\n=".contains(byte));
+            if between(&bytes[0]) || between(&bytes[length - 1]) {
                 return false;
             }
-            let run = bytes.split(|byte| *byte != 0 && *byte != b'\\').map(<[u8]>::len).max();
-            let mut plain: String =
-                bytes.iter().filter(|byte| **byte != 0 && **byte != b'\\').map(|b| *b as char).collect();
+            let run = bytes.split(|byte| !between(byte)).map(<[u8]>::len).max();
+            let mut plain: String = bytes.iter().filter(|byte| !between(byte)).map(|byte| *byte as char).collect();
             plain.make_ascii_lowercase();
             for (written, sign) in [
                 ("u002d", "-"),
@@ -203,14 +202,14 @@ fn key_at(text: &[u8]) -> bool {
                 ("&#45;", "-"),
                 ("&#x2d;", "-"),
                 ("%2d", "-"),
-                ("=2d", "-"),
+                ("2d", "-"),
                 ("u005f", "_"),
                 ("x5f", "_"),
                 ("&#95;", "_"),
                 ("&#x5f;", "_"),
                 ("&lowbar;", "_"),
                 ("%5f", "_"),
-                ("=5f", "_"),
+                ("5f", "_"),
             ] {
                 plain = plain.replace(written, sign);
             }
@@ -281,6 +280,7 @@ fn bit() -> impl Strategy<Value = Vec<u8>> {
         fixed("Key-of_this-Answer4"),
         fixed("K\0e\0y"),
         Just(KEY.bytes().flat_map(|byte| [byte, 0]).collect()),
+        fixed("Key-of_this-=\r\nAnswer42"),
         fixed("another"),
         fixed("0123456789"),
         fixed("\\"),
