@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`presence`] | the core: who is online, the ring, its stored form, the recorder's memory |
 //! | [`identity`] | who is asking: the origin's word, tokens and cookies, guests, bots |
-//! | [`http`] | requests to routes, outcomes to replies, problems, CORS, conditions |
+//! | [`http`] | requests to routes, outcomes to replies, problems, CORS, conditions; blocks in pages |
 //! | [`protocol`] | the JSON of the public interface, the badge, the calls between Worker and objects |
 //! | [`config`] | every setting, its default and its bounds |
 //! | `worker` | the only code that sees the platform; on wasm32 alone |

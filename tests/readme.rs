@@ -11,7 +11,16 @@ fn the_django_chapter_quotes_the_site() {
     let (_, rest) = readme.split_once("### Django\n").unwrap();
     let (chapter, _) = rest.split_once("### Express\n").unwrap();
     let mut site = String::new();
-    for file in ["presence.py", "settings.py", "sessions.py", "sign_on.py", "views.py", "templates/group.html"] {
+    for file in [
+        "presence.py",
+        "settings.py",
+        "sessions.py",
+        "sign_on.py",
+        "views.py",
+        "blocks.py",
+        "templatetags/permitted.py",
+        "templates/group.html",
+    ] {
         site += &read_to_string(Path::new(ROOT).join("tests/django/club").join(file)).unwrap();
     }
     let quotes: Vec<&str> =

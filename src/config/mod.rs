@@ -2,6 +2,7 @@
 //!
 //! It reads names and values and knows nothing of where they come from.
 
+mod block_key;
 mod globs;
 mod values;
 
@@ -10,6 +11,7 @@ use crate::identity::login::CookieNames;
 use crate::presence::id::{Invalid, SiteName};
 use crate::presence::shards::Shards;
 use crate::presence::time::Seconds;
+pub use block_key::BlockKey;
 pub use globs::Globs;
 use std::fmt;
 pub use values::is_authority;

@@ -1,15 +1,12 @@
 //! What becomes of a request's headers on its way to the site behind the Worker.
 
-use super::Headers;
+use super::{Change, Headers};
 use crate::config::Origin;
 use crate::identity::origin;
 
 /// Headers by which servers and frameworks learn of the client's address and of the address that the client used. A client
 /// could send any of them, and a site that believes them would take the client's word.
 const FORWARDED: [&str; 5] = ["forwarded", "x-forwarded-for", "x-forwarded-port", "x-real-ip", "true-client-ip"];
-
-/// A header and its new value; `None` takes it out.
-pub type Change = (&'static str, Option<String>);
 
 /// The changes that a request needs before the site gets it. `host` is the one that the client asked for.
 ///

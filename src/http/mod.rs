@@ -1,15 +1,20 @@
 //! Requests as they come, replies as they go. Pure: it knows of neither presence's inside nor the platform.
 
 pub mod admin;
+pub mod blocks;
 pub mod conditions;
 pub mod cors;
 pub mod forward;
 pub mod host;
+pub mod inject;
 pub mod page;
 pub mod problem;
 pub mod reply;
 pub mod report;
 pub mod route;
+
+/// A change to headers: a name, and its new value, or `None` where it is taken out.
+pub type Change = (&'static str, Option<String>);
 
 /// Header look-up, so that the same code reads a browser's request, an origin's answer and a test's list.
 pub trait Headers {

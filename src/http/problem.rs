@@ -32,6 +32,8 @@ pub enum Problem {
     Misconfigured(String),
     /// The site behind the Worker cannot be reached.
     BadGateway,
+    /// The site's answer cannot be served: what is not for everybody could go out with it.
+    BadAnswer(String),
     /// Presence cannot be had just now.
     Unavailable,
 }
@@ -72,7 +74,7 @@ impl Problem {
             Self::UpgradeRequired => 426,
             Self::TooManyAttempts(_) => 429,
             Self::Internal | Self::Misconfigured(_) => 500,
-            Self::BadGateway => 502,
+            Self::BadGateway | Self::BadAnswer(_) => 502,
             Self::Unavailable => 503,
         }
     }
@@ -83,7 +85,8 @@ impl Problem {
             Self::BadRequest(detail)
             | Self::Forbidden(detail)
             | Self::NotFound(detail)
-            | Self::Misconfigured(detail) => detail.clone(),
+            | Self::Misconfigured(detail)
+            | Self::BadAnswer(detail) => detail.clone(),
             Self::MethodNotAllowed(allow) => format!("Use {allow} here."),
             Self::TooLarge(limit) => format!("Send at most {limit} bytes."),
             Self::SignIn(_) => "Sign in on the site, or send a token or an app password that is good here.".to_owned(),
@@ -113,6 +116,7 @@ impl Problem {
             Self::Internal => "Internal error",
             Self::Misconfigured(_) => "The Worker is misconfigured",
             Self::BadGateway => "The site cannot be reached",
+            Self::BadAnswer(_) => "The site's answer cannot be served",
             Self::Unavailable => "Presence is unavailable",
         };
         let detail = self.detail();

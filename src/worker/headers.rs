@@ -3,6 +3,7 @@
 //! A page takes some thirty look-ups. Names that cross over as text are decoded anew each time, which cost more than the
 //! look-up: they are handed over once, and then named by what the platform made of them.
 
+use crate::http::Change;
 use crate::http::Headers;
 use foldhash::fast::FixedState;
 use js_sys::JsString;
@@ -56,6 +57,14 @@ impl PlatformHeaders {
     /// Takes one out.
     pub fn delete(&self, name: &'static str) -> Result<(), JsValue> {
         named(name, |name| self.0.delete(name))
+    }
+
+    /// Does what is to be changed, in this order.
+    pub fn change(&self, changes: &[Change]) -> Result<(), JsValue> {
+        changes.iter().try_for_each(|(name, value)| match value {
+            Some(value) => self.set(name, value),
+            None => self.delete(name),
+        })
     }
 
     fn look_up(&self, name: &'static str) -> Option<JsString> {

@@ -10,7 +10,6 @@ mod events;
 mod headers;
 #[cfg(feature = "test-hooks")]
 mod hooks;
-mod html;
 mod keys;
 mod live;
 mod login_object;
@@ -27,6 +26,7 @@ mod recording;
 mod relay_object;
 mod repeats;
 mod request;
+mod rewrite;
 mod setup;
 mod sites;
 mod sockets;

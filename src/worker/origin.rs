@@ -1,21 +1,25 @@
 use super::headers::PlatformHeaders;
 use super::request::Asked;
+use super::rewrite::Rewriting;
 use super::setup::Setup;
-use super::{answer, calls, clock, html, keys, recording, who};
-use crate::config::{Config, Origin};
+use super::{answer, calls, clock, keys, recording, who};
+use crate::config::{BlockKey, Config, Origin};
+use crate::http::Change;
 use crate::http::Headers;
-use crate::http::forward::changes;
-use crate::http::page::Look;
+use crate::http::blocks::Cutter;
+use crate::http::forward;
+use crate::http::inject::{Injector, opens_document};
+use crate::http::page::{self, Coding, Cutting, Handling, Plan};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::report::{PageRequest, Seen, place_of_request};
+use crate::identity::access::Standing;
 use crate::identity::origin::{HEADERS, OriginAnswer, OriginClaim, is_shared, read};
 use crate::identity::visit::{COOKIE_LIFE, CookieChange, Visitor};
 use crate::identity::{Asker, Keys, Known, cookies};
 use crate::presence::id::SiteName;
 use crate::protocol::widget;
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, Shared, select};
-use js_sys::ArrayBuffer;
 use js_sys::futures::JsFuture;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -51,45 +55,43 @@ pub async fn page(asked: Asked, setup: &Rc<Setup>, env: Env, ctx: Context) -> Re
         Err(problem) => return answer::write(problem.reply(), &asked),
     };
     let visiting = guarded(|| visit(&asked, setup, &env, &ctx)).flatten().map(Rc::new);
+    let inject = setup.config().is_ok_and(|config| config.inject_widget) && opens_document(&asked);
     let answer = match origin {
         Origin::Demo => {
-            let answer = Answer::of(answer::write(demo(&asked, setup.base_path()), &asked)?, Look::None);
-            return answered(answer, &asked, visiting, &ctx).await;
+            let answer = Answer::uncut(answer::write(demo(&asked, setup.base_path()), &asked)?);
+            return answered(answer, &asked, visiting, None, &ctx).await;
         }
-        Origin::Route | Origin::Url(_) => match fetch_page(&asked, origin).await {
+        Origin::Route | Origin::Url(_) => match fetch_page(&asked, origin, setup, inject).await {
             Ok(answer) => answer,
-            Err(error) => {
-                console_error!("the origin cannot be reached: {error}");
-                return answer::write(Problem::BadGateway.reply(), &asked);
+            Err(problem) => {
+                console_error!("{}: {}", asked.path, problem.detail());
+                return answer::write(problem.reply(), &asked);
             }
         },
     };
-    answered(answer, &asked, visiting, &ctx).await
+    answered(answer, &asked, visiting, inject.then_some(setup.base_path()), &ctx).await
 }
 
 /// What a page was answered with.
 struct Answer {
     response: web_sys::Response,
     headers: PlatformHeaders,
-    look: Look,
+    /// How its blocks are cut, where it may hold any.
+    cutting: Option<Cutting>,
 }
 
 impl Answer {
-    fn of(response: web_sys::Response, look: Look) -> Self {
-        Self { headers: PlatformHeaders::of(response.headers()), response, look }
-    }
-
-    fn from_origin(response: web_sys::Response, method: &str) -> Self {
-        let answer = Self::of(response, Look::None);
-        Self { look: Look::of(method, answer.response.status(), &answer.headers), ..answer }
+    fn uncut(response: web_sys::Response) -> Self {
+        Self { headers: PlatformHeaders::of(response.headers()), response, cutting: None }
     }
 }
 
-/// Serves what was answered, and looks on.
+/// Serves what was answered, and looks on. `inject` is where the widget's script is, where that is to be put in.
 async fn answered(
     answer: Answer,
     asked: &Asked,
     visiting: Option<Rc<Visiting>>,
+    inject: Option<&str>,
     ctx: &Context,
 ) -> Result<web_sys::Response> {
     // What is between the origin and us goes no further, whatever becomes of the rest.
@@ -102,23 +104,49 @@ async fn answered(
         let keys = if told { visiting.signing_keys().await } else { None };
         cookie = guarded(|| record(asked, &answer, said, keys, visiting, ctx)).flatten();
     }
-    match look_through(asked, answer, claim, visiting.as_ref()).await {
+    match rewritten(asked, answer, claim, visiting, inject) {
         Err(error) => {
             console_error!("the page broke off: {error:?}");
             answer::write(Problem::BadGateway.reply(), asked)
         }
-        Ok((page, Kept::AsItWas)) if !told && cookie.is_none() => Ok(page.response),
-        Ok((page, kept)) => page.changed(kept, cookie),
+        Ok((response, changes)) if !told && cookie.is_none() && changes.is_empty() => Ok(response),
+        Ok((response, changes)) => with_headers(response, &changes, cookie),
     }
 }
 
-/// Fetches a page. Of one that came in pieces the whole is fetched: in a piece no block can be told.
-async fn fetch_page(asked: &Asked, origin: &Origin) -> std::result::Result<Answer, String> {
-    let answer = Answer::from_origin(forward(asked, origin, false).await?, &asked.method);
-    match answer.look {
-        Look::Piece => Ok(Answer::from_origin(forward(asked, origin, true).await?, &asked.method)),
-        _ => Ok(answer),
+/// Fetches a page. Of one that came in pieces and may hold blocks the whole is fetched: in a piece no block can be told.
+async fn fetch_page(
+    asked: &Asked,
+    origin: &Origin,
+    setup: &Setup,
+    inject: bool,
+) -> std::result::Result<Answer, Problem> {
+    let key = setup.block_key()?;
+    let plan = Plan { cut: key.is_some(), inject, whole: false };
+    let (mut answer, mut handling) = fetch_planned(asked, origin, key, plan).await?;
+    if handling == Handling::AskForWhole {
+        (answer, handling) = fetch_planned(asked, origin, key, Plan { whole: true, ..plan }).await?;
     }
+    match handling {
+        Handling::Pass => Ok(answer),
+        Handling::Cut(cutting) => Ok(Answer { cutting: Some(cutting), ..answer }),
+        Handling::AskForWhole => Err(page::piece()),
+    }
+}
+
+async fn fetch_planned(
+    asked: &Asked,
+    origin: &Origin,
+    key: Option<&BlockKey>,
+    plan: Plan,
+) -> std::result::Result<(Answer, Handling), Problem> {
+    let changes = page::changes_to_request(asked, plan);
+    let answer = forward(asked, origin, &changes).await.map(Answer::uncut).map_err(|error| {
+        console_error!("the origin cannot be reached: {error}");
+        Problem::BadGateway
+    })?;
+    let handling = page::handling(&asked.method, answer.response.status(), &answer.headers, key)?;
+    Ok((answer, handling))
 }
 
 /// Runs what must not break a page: a panic is told in the log, and nothing came of it.
@@ -183,16 +211,11 @@ fn said(answer: &Answer, visiting: &Visiting) -> OriginAnswer {
     }
 }
 
-async fn forward(asked: &Asked, origin: &Origin, whole: bool) -> std::result::Result<web_sys::Response, String> {
+async fn forward(asked: &Asked, origin: &Origin, changes: &[Change]) -> std::result::Result<web_sys::Response, String> {
     let text = |error: JsValue| format!("{error:?}");
-    let mut changes = changes(asked, &asked.host, asked.secure, origin);
-    changes.extend(["range", "if-range"].into_iter().filter(|_| whole).map(|name| (name, None)));
-    let change = |headers: &PlatformHeaders| {
-        changes.iter().try_for_each(|(name, value)| match value {
-            Some(value) => headers.set(name, value),
-            None => headers.delete(name),
-        })
-    };
+    let mut all = forward::changes(asked, &asked.host, asked.secure, origin);
+    all.extend_from_slice(changes);
+    let change = |headers: &PlatformHeaders| headers.change(&all);
     let global: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
     let made = |request: std::result::Result<web_sys::Request, JsValue>| {
         let request = request.map_err(text)?;
@@ -214,7 +237,7 @@ async fn forward(asked: &Asked, origin: &Origin, whole: bool) -> std::result::Re
         Origin::Url(base) => {
             made(web_sys::Request::new_with_str_and_init(&address(base, asked)?, asked.raw.unchecked_ref()))?
         }
-        _ if changes.is_empty() => global.fetch_with_request(&asked.raw),
+        _ if all.is_empty() => global.fetch_with_request(&asked.raw),
         _ => made(web_sys::Request::new_with_request(&asked.raw))?,
     };
     Ok(JsFuture::from(answer).await.map_err(text)?.unchecked_into())
@@ -306,70 +329,33 @@ impl Later {
     }
 }
 
-/// The page as this visitor gets it: with the blocks that are for them, and with the widget's script.
-async fn look_through(
+/// The page as this visitor gets it, with the blocks that are for them and with the widget's script; and what that changes
+/// about its headers.
+fn rewritten(
     asked: &Asked,
     answer: Answer,
     claim: OriginClaim,
-    visiting: Option<&Rc<Visiting>>,
-) -> std::result::Result<(Page, Kept), JsValue> {
-    let Answer { response, headers, look } = answer;
-    let config = visiting.and_then(|visiting| visiting.setup.config().ok());
-    let script = config
-        .filter(|config| config.inject_widget && PageRequest::of(asked) == PageRequest::Document)
-        .map(|config| format!("{}/widget.js", config.base_path));
-    let shared = || is_shared(&headers);
-    let named = matches!(claim, OriginClaim::User(_));
-    let viewer = || match visiting {
-        Some(visiting) if !shared() => viewer(claim, visiting.clone()),
-        // What any cache may keep is written for nobody in particular; and so is what goes out while presence is out of
-        // order.
-        _ => html::known(Rc::default()),
+    visiting: Option<Rc<Visiting>>,
+    inject: Option<&str>,
+) -> std::result::Result<(web_sys::Response, Vec<Change>), JsValue> {
+    let Answer { response, headers, cutting } = answer;
+    let head = (asked.method.as_str(), response.status());
+    let injector = inject.and_then(|base_path| Injector::of(asked, head, &headers, &asked.host, base_path));
+    let changes = match (&cutting, &injector) {
+        (None, None) => return Ok((response, Vec::new())),
+        (None, Some(_)) => page::changes_to_longer_answer(),
+        (Some(_), _) => page::changes_to_cut_answer(&headers),
     };
-    let rewriting = |script: Option<String>| match script {
-        Some(script) => html::Rewriting::new().with_script(&script),
-        None => Ok(html::Rewriting::new()),
-    };
-    match look {
-        Look::None | Look::Piece => Ok((Page::from_elsewhere(response), Kept::AsItWas)),
-        Look::Whole => {
-            let body = html::body(&response).await?;
-            let whole = with_body(&response, &body)?;
-            match (html::has_blocks(&body), script) {
-                (false, None) => Ok((Page { response: whole, ours: true }, Kept::AsItWas)),
-                (false, script) => Ok((Page::from_elsewhere(rewriting(script)?.of(&whole)?), Kept::AsItWas)),
-                (true, script) => {
-                    let kept = if shared() { Kept::AsItWas } else { Kept::ByNobody };
-                    let viewer = viewer();
-                    viewer.clone().await;
-                    Ok((Page::from_elsewhere(rewriting(script)?.with_blocks(viewer)?.of(&whole)?), kept))
-                }
-            }
-        }
-        Look::Streaming => {
-            // Whether there are blocks is seen only when the headers have gone.
-            let kept = match shared() {
-                true => Kept::AsItWas,
-                false if !named && visiting.is_some_and(|visiting| !visiting.asker.has_credentials()) => {
-                    Kept::WithoutTag
-                }
-                false => Kept::ByNobody,
-            };
-            let page = match script {
-                Some(_) => rewriting(script)?.with_blocks(viewer())?.of(&response)?,
-                None => {
-                    let viewer = viewer();
-                    html::from_first_block(&response, move || html::Rewriting::new().with_blocks(viewer))?
-                }
-            };
-            Ok((Page::from_elsewhere(page), kept))
-        }
-    }
+    let Cutting { keys, coding } = cutting.unwrap_or(Cutting { keys: Vec::new(), coding: Coding::Plain });
+    let viewer = viewer(page::viewer(claim, &headers), visiting);
+    let rewriting = Rewriting { cutter: Cutter::new(keys), coding, viewer, injector, path: asked.path.clone() };
+    Ok((rewriting.of(&response)?, changes))
 }
 
-/// Who looks at a page: whom the origin has named, or whoever the request shows.
-fn viewer(claim: OriginClaim, visiting: Rc<Visiting>) -> html::Viewer {
+/// Who looks at a page: whom the origin has named, or whoever the request shows; nobody, while presence is out of order.
+fn viewer(claim: OriginClaim, visiting: Option<Rc<Visiting>>) -> LocalBoxFuture<'static, Standing> {
     let standing = async move {
+        let Some(visiting) = visiting else { return Standing::default() };
         let user = match claim {
             OriginClaim::User(user) => Some(user),
             OriginClaim::Nobody => None,
@@ -377,69 +363,25 @@ fn viewer(claim: OriginClaim, visiting: Rc<Visiting>) -> html::Viewer {
             OriginClaim::Nothing => {
                 let patience = pin!(Delay::from(VIEWER_PATIENCE));
                 let known = select(visiting.identity.clone(), patience).await;
-                let Either::Left((Some((_, Some(known))), _)) = known else { return Rc::default() };
+                let Either::Left((Some((_, Some(known))), _)) = known else { return Standing::default() };
                 Some(known.user().clone())
             }
         };
-        Rc::new(who::standing_of(user, &visiting.site, &visiting.env).await)
+        who::standing_of(user, &visiting.site, &visiting.env).await
     };
-    standing.boxed_local().shared()
+    standing.boxed_local()
 }
 
-/// By whom a page may be kept that was changed for a visitor.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kept {
-    /// As the origin says.
-    AsItWas,
-    /// As the origin says, but it cannot be asked whether it is still the same: to the origin it is, though not to
-    /// another visitor.
-    WithoutTag,
-    /// By nobody: the next who looks may be another visitor of the same browser.
-    ByNobody,
-}
-
-/// An answer with another body.
-fn with_body(response: &web_sys::Response, body: &ArrayBuffer) -> std::result::Result<web_sys::Response, JsValue> {
-    let init: &web_sys::ResponseInit = response.unchecked_ref();
-    web_sys::Response::new_with_opt_buffer_source_and_init(Some(body), init)
-}
-
-/// A page that is about to go out.
-struct Page {
-    response: web_sys::Response,
-    /// Whether we have made it, and so may change its headers.
-    ours: bool,
-}
-
-impl Page {
-    fn from_elsewhere(response: web_sys::Response) -> Self {
-        Self { response, ours: false }
+/// An answer without what is between the origin and us, with changes to its headers and with our cookie.
+fn with_headers(response: web_sys::Response, changes: &[Change], cookie: Option<String>) -> Result<web_sys::Response> {
+    // Of what others have made the headers cannot be changed.
+    let (init, body): (&web_sys::ResponseInit, _) = (response.unchecked_ref(), response.body());
+    let page = web_sys::Response::new_with_opt_readable_stream_and_init(body.as_ref(), init)?;
+    let headers = PlatformHeaders::of(page.headers());
+    HEADERS.iter().try_for_each(|name| headers.delete(name))?;
+    headers.change(changes)?;
+    if let Some(cookie) = cookie {
+        headers.native().append("set-cookie", &cookie)?;
     }
-
-    /// The same without what is between the origin and us, and with our cookie. Its body is not touched.
-    fn changed(self, kept: Kept, cookie: Option<String>) -> Result<web_sys::Response> {
-        let page = if self.ours {
-            self.response
-        } else {
-            let (init, body): (&web_sys::ResponseInit, _) = (self.response.unchecked_ref(), self.response.body());
-            web_sys::Response::new_with_opt_readable_stream_and_init(body.as_ref(), init)?
-        };
-        let headers = page.headers();
-        let named = PlatformHeaders::of(headers.clone());
-        for name in HEADERS {
-            named.delete(name)?;
-        }
-        if kept != Kept::AsItWas {
-            named.delete("etag")?;
-            named.delete("last-modified")?;
-        }
-        let stored = || !named.get("cache-control").unwrap_or_default().to_ascii_lowercase().contains("no-store");
-        if kept == Kept::ByNobody && stored() {
-            headers.set("cache-control", "private, no-cache")?;
-        }
-        if let Some(cookie) = cookie {
-            headers.append("set-cookie", &cookie)?;
-        }
-        Ok(page)
-    }
+    Ok(page)
 }

@@ -1,15 +1,16 @@
 //! The settings of this isolate, read once.
 
-use crate::config::{Config, DEFAULT_BASE_PATH, Origin};
+use crate::config::{BlockKey, Config, DEFAULT_BASE_PATH, Origin};
 use crate::http::problem::Problem;
 use std::cell::OnceCell;
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
-/// What the environment says, each half as sound as it is.
+/// What the environment says, each part as sound as it is.
 pub struct Setup {
     origin: Result<Origin, String>,
+    block_key: Result<Option<BlockKey>, String>,
     config: Result<Config, String>,
 }
 
@@ -28,6 +29,7 @@ impl Setup {
         let lookup = |name: &str| variable(env, name);
         Self {
             origin: Origin::from(lookup("ORIGIN")).map_err(|error| error.to_string()),
+            block_key: BlockKey::from(lookup("BLOCK_KEY")).map_err(|error| error.to_string()),
             config: Config::from(lookup).map_err(|error| error.to_string()),
         }
     }
@@ -35,6 +37,11 @@ impl Setup {
     /// Where pages come from.
     pub fn origin(&self) -> Result<&Origin, Problem> {
         self.origin.as_ref().map_err(|error| Problem::Misconfigured(error.clone()))
+    }
+
+    /// The key of the blocks that any answer of the site's may hold. Without it no page may go out where one was meant to be.
+    pub fn block_key(&self) -> Result<Option<&BlockKey>, Problem> {
+        self.block_key.as_ref().map(Option::as_ref).map_err(|error| Problem::Misconfigured(error.clone()))
     }
 
     /// All settings.

@@ -108,8 +108,8 @@ impl Scenario {
     }
 }
 
-/// What it takes in JavaScript to do what is done with every page.
-const LOOKING: &str = "a Worker in JavaScript, looking as ours does";
+const LONG_SCRIPT: &str = "a Worker in JavaScript, a page of 320 KB";
+const LONG: &str = "this Worker, a page of 320 KB";
 const THROUGH: &str = "this Worker, passing through";
 const THROUGH_AS_USER: &str = "the same, with a user's cookie and headers";
 const GUEST: &str = "this Worker, a guest";
@@ -160,7 +160,8 @@ fn scenarios(site: u16) -> Vec<Scenario> {
         passing("a Worker in JavaScript, passing through", script("tests/bench/workers/pass.js"), &|_| {
             ("", String::new())
         }),
-        passing(LOOKING, script("tests/bench/workers/look.js"), &|_| ("", String::new())),
+        passing(LONG_SCRIPT, script("tests/bench/workers/pass.js"), &|_| ("?long", String::new())),
+        passing(LONG, worker(), &|_| ("?long", ahead.to_owned())),
         passing(THROUGH, guests.clone(), &|_| ("", ahead.to_owned())),
         ours(GUEST, "guests", guests, &|_, _| ("", String::new())),
         passing(THROUGH_AS_USER, users.clone(), &|visitor| ("?else", as_user(visitor))),
@@ -203,10 +204,9 @@ fn print(scenarios: &[Scenario]) {
         }
         verify(scenario);
     }
-    for kind in ["guest", "user"] {
-        let row = named(&format!("a row for each hit in JavaScript, a {kind}"));
-        plain(PART, &format!("{LOOKING}, against a {kind}'s row for each hit"), "times", ratio(named(LOOKING), row));
-    }
+    let worked = |name: &str| named(name).rounds.iter().filter_map(|round| round.worked);
+    let times = Spread::of(worked(LONG).zip(worked(LONG_SCRIPT)).map(|(ours, script)| ours / script));
+    plain(PART, "a page of 320 KB in chunks, processor time, against a Worker in JavaScript", "times", times);
     for (ours, through, kind, share) in [(GUEST, THROUGH, "guest", 0.95), (USER, THROUGH_AS_USER, "user", 0.90)] {
         let of = |what: &str, other: &str, least| {
             let what = format!("a {kind}, against {what}");
@@ -217,7 +217,6 @@ fn print(scenarios: &[Scenario]) {
         let django = format!("Django with a cache key each, a {kind}");
         of("Django with a cache key each", &django, 4.0);
         of("Django with a sorted set", &format!("Django with a sorted set, a {kind}"), 4.0);
-        let worked = |name: &str| named(name).rounds.iter().filter_map(|round| round.worked);
         for (what, other) in [("this Worker passing it through", through), ("Django with a cache key each", &django)] {
             let times = Spread::of(worked(ours).zip(worked(other)).map(|(ours, other)| ours / other));
             plain(PART, &format!("a {kind}, processor time, against {what}"), "times", times);

@@ -166,7 +166,8 @@ const running = new Set();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
 /**
- * A site of the test's own: `answer(url, request)` gives `{ status, headers, body }`, or nothing to drop the connection.
+ * A site of the test's own: `answer(url, request)` gives `{ status, headers, body }`, or nothing to drop the connection. A
+ * header that is undefined is left out.
  * `asked` holds the paths of all requests.
  */
 export async function startSite(t, answer) {
@@ -175,7 +176,8 @@ export async function startSite(t, answer) {
     asked.push(request.url);
     const answered = answer(new URL(request.url, "http://site"), request);
     if (!answered) return request.socket.destroy();
-    response.writeHead(answered.status ?? 200, { "content-type": "text/html; charset=utf-8", ...answered.headers });
+    const headers = { "content-type": "text/html; charset=utf-8", ...answered.headers };
+    response.writeHead(answered.status ?? 200, Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined)));
     response.end(answered.body ?? "");
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -6,6 +6,8 @@ mod bad_input;
 #[path = "../bench/batches.rs"]
 mod batches;
 mod blocks;
+mod blocks_attacks;
+mod blocks_site;
 mod cost;
 #[allow(dead_code, reason = "the bench uses the rest of it")]
 mod crowd;
@@ -16,6 +18,7 @@ mod durability;
 mod faults;
 mod harness;
 mod hosts;
+mod injected;
 mod killed_under_load;
 mod live;
 mod live_crowd;

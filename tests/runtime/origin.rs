@@ -210,8 +210,12 @@ fn echo(headers: &'static [(&'static str, &'static str)]) -> u16 {
 
 #[test]
 fn a_web_socket_goes_through_both_ways() {
-    for headers in [&[][..], &[("x-presence-user", "sally")][..]] {
-        let server = Setup::new().var("ORIGIN", &format!("http://127.0.0.1:{}", echo(headers))).start();
+    const SALLY: &[(&str, &str)] = &[("x-presence-user", "sally"), ("x-presence-blocks", "0123456789abcdef")];
+    for (headers, name, value) in
+        [(&[][..], "SHARDS", "1"), (SALLY, "SHARDS", "1"), (&[], "BLOCK_KEY", "0123456789abcdef")]
+    {
+        let origin = format!("http://127.0.0.1:{}", echo(headers));
+        let server = Setup::new().var("ORIGIN", &origin).var(name, value).start();
         let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let url = format!("ws://127.0.0.1:{}/chat", server.port);

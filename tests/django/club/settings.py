@@ -32,6 +32,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "club.presence.presence",
+    "club.blocks.blocks",
     "club.sign_on.sign_on",
 ]
 ROOT_URLCONF = "club.urls"

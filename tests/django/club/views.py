@@ -34,7 +34,8 @@ def profile(request, username):
 
 @cache_control(private=True)
 def group(request, name):
-    return render(request, "group.html", {"title": name, "group": get_object_or_404(Group, name=name)})
+    group = get_object_or_404(Group, name=name)
+    return render(request, "group.html", {"title": name, "group": group, "object": f"group:{group.pk}"})
 
 
 @require_POST
