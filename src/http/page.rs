@@ -103,7 +103,7 @@ fn unreadable(answer: &impl Headers) -> Problem {
 
 /// Whether an answer is a part of something.
 fn is_piece(status: u16, answer: &impl Headers) -> bool {
-    let multipart = || media_type(answer).is_some_and(|media| media.starts_with("multipart/byteranges"));
+    let multipart = || answer.get("content-type").is_some_and(|kind| kind.to_ascii_lowercase().contains("byteranges"));
     // The 416 tells of no part, but of how long the whole is.
     matches!(status, 206 | 226) || (status != 416 && answer.has("content-range")) || multipart()
 }
@@ -355,7 +355,7 @@ mod tests {
             (206, vec![]),
             (226, vec![]),
             (200, vec![("content-range", "bytes 1-2/3")]),
-            (200, vec![("content-type", "multipart/byteranges; boundary=x")]),
+            (200, vec![("content-type", "Multipart/Byteranges; boundary=\"a,b\"")]),
         ] {
             assert_eq!(announced("GET", status, &headers), Ok(Handling::AskForWhole));
             assert_eq!(announced("POST", status, &headers).unwrap_err().status(), 502);

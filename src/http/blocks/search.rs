@@ -65,8 +65,8 @@ enum Read {
 /// What comes of reading a key wherever its first character stands.
 fn reads<'a>(core: &'a [u8], text: &'a [u8]) -> impl Iterator<Item = (usize, Read)> + 'a {
     let (lower, upper) = core.first().map_or((0, 0), |first| (first.to_ascii_lowercase(), first.to_ascii_uppercase()));
-    let starts = text.iter().enumerate().filter(move |(_, byte)| **byte == lower || **byte == upper);
-    starts.map(move |(start, _)| (start, read_key(core, text.get(start..).unwrap_or_default())))
+    let starts = memchr::memchr2_iter(lower, upper, text);
+    starts.map(move |start| (start, read_key(core, text.get(start..).unwrap_or_default())))
 }
 
 fn read_key(core: &[u8], text: &[u8]) -> Read {
