@@ -35,3 +35,4 @@ mod seen;
 mod shards;
 #[path = "../bench/site.rs"]
 mod site;
+mod upgrade;
