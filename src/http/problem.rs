@@ -34,6 +34,8 @@ pub enum Problem {
     BadGateway,
     /// Presence cannot be had just now.
     Unavailable,
+    /// What is stored of this cannot be read.
+    Unreadable(&'static str),
 }
 
 /// How somebody is asked to say who they are.
@@ -73,7 +75,7 @@ impl Problem {
             Self::TooManyAttempts(_) => 429,
             Self::Internal | Self::Misconfigured(_) => 500,
             Self::BadGateway => 502,
-            Self::Unavailable => 503,
+            Self::Unavailable | Self::Unreadable(_) => 503,
         }
     }
 
@@ -95,6 +97,10 @@ impl Problem {
             Self::Internal => "This is a fault of ours; the Worker's log tells more.".to_owned(),
             Self::BadGateway => "The address in ORIGIN did not answer. Check that it is right and running.".to_owned(),
             Self::Unavailable => "Try again in a moment.".to_owned(),
+            Self::Unreadable(what) => format!(
+                "{what} is stored and cannot be read. It was left as it is: a newer release may have written it, or the \
+                 storage was damaged. The Worker's log tells more."
+            ),
         }
     }
 
@@ -114,6 +120,7 @@ impl Problem {
             Self::Misconfigured(_) => "The Worker is misconfigured",
             Self::BadGateway => "The site cannot be reached",
             Self::Unavailable => "Presence is unavailable",
+            Self::Unreadable(_) => "Stored data cannot be read",
         };
         let detail = self.detail();
         let body = serde_json::to_vec(&Body { title, status: self.status(), detail: &detail }).unwrap_or_default();
@@ -121,7 +128,7 @@ impl Problem {
         match self {
             Self::MethodNotAllowed(allow) => reply.with("allow", *allow),
             Self::UpgradeRequired => reply.with("upgrade", "websocket"),
-            Self::Unavailable => reply.with("retry-after", "2"),
+            Self::Unavailable | Self::Unreadable(_) => reply.with("retry-after", "2"),
             Self::TooManyAttempts(wait) => reply.with("retry-after", wait.0.to_string()),
             Self::SignIn(Challenge::Basic(realm)) => {
                 reply.with("www-authenticate", format!("Basic realm=\"{realm}\", charset=\"UTF-8\""))
