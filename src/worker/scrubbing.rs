@@ -19,15 +19,15 @@ const fn filling(pages: usize) -> usize {
     485 + pages * 4092
 }
 
-/// A row of zeros has 1.9 MB: a row may have 2.
-const ROW_PAGES: usize = 480;
+/// How many pages a row of zeros has: half a megabyte, and a row may have 2.
+const ROW_PAGES: usize = 128;
 
 /// So many pages in its log SQLite takes back into the database, and begins the log anew
 /// (<https://www.sqlite.org/wal.html#automatic_checkpoint>).
 const LOG_PAGES: usize = 1000;
 
 /// And so many may come to it at once besides, but for what grows with the database.
-const LOG_SPARE: usize = 512;
+const LOG_SPARE: usize = 256;
 
 impl Store {
     /// Makes what was deleted unreadable in the files, too: by the next alarm, with what is deleted until then. Users can
@@ -107,8 +107,9 @@ impl Store {
         storage.sync().await?;
         // In one transaction, as only that reaches as far into the log as another may have. It ends with the log taken back, so
         // that the second one begins where the log does, and what is free in the database is zeros.
-        for _ in 0..2 {
-            sql.exec("UPDATE zeros SET data = zeroblob(?)", vec![number(filling(ROW_PAGES))])?;
+        for shorter in 0..2 {
+            // Were they of the same size, they would be found to be the same, and not be written.
+            sql.exec("UPDATE zeros SET data = zeroblob(?)", vec![number(filling(ROW_PAGES) - shorter)])?;
             storage.sync().await?;
         }
         sql.exec("DROP TABLE zeros", None)?;

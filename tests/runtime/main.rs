@@ -13,6 +13,7 @@ mod django;
 mod django_site;
 mod django_users;
 mod durability;
+mod erasing;
 mod faults;
 mod harness;
 mod killed_under_load;
@@ -24,6 +25,7 @@ mod live_socket;
 #[path = "../bench/load.rs"]
 mod load;
 mod logins;
+mod look_ups;
 mod metrics;
 mod million;
 mod origin;
@@ -35,4 +37,5 @@ mod seen;
 mod shards;
 #[path = "../bench/site.rs"]
 mod site;
+mod unreadable;
 mod upgrade;
