@@ -3,7 +3,7 @@
 //! It is one object a site: both are few, and are asked for once in a while by each isolate.
 
 use super::clock;
-use super::object::{Failure, Row, Store, Table, answered, call, columns};
+use super::object::{Answer, Row, Store, Table, answered, call, columns};
 use crate::http::admin::AppPasswordId;
 use crate::identity::User;
 use crate::identity::login::{Basic, Digest};
@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use worker::{DurableObject, Env, Request, Response, Result, SqlStorageValue, State, durable_object};
 
-// Each column is a plain value and stays what it is: a release may add columns and tables, and change none. What
+// Each column is a plain value and stays what it is: a release may add tables, and change none (rows are copied whole). What
 // `app_passwords.data` holds has a number of its form in its first byte: see `protocol::stored`.
 const TABLES: [Table; 3] = [
     // The id is the beginning of the digest.
@@ -36,8 +36,6 @@ enum Tried {
     Client(u64),
     Name(String),
 }
-
-type Answer<T> = std::result::Result<T, Failure>;
 
 /// What is known of a site's users.
 #[durable_object(alarm)]

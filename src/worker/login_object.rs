@@ -4,7 +4,7 @@
 //! nobody out, and to clear these forgets nobody's last visit.
 
 use super::clock;
-use super::object::{Failure, Store, Table, answered, call, columns};
+use super::object::{Answer, Failure, Store, Table, answered, call, columns};
 use crate::http::admin::SessionBody;
 use crate::http::conditions::Precondition;
 use crate::identity::User;
@@ -16,7 +16,7 @@ use crate::protocol::call::{LoginCall, Session, SignOn, write};
 use crate::protocol::stored;
 use worker::{DurableObject, Env, Request, Response, Result, SqlStorageValue, State, durable_object};
 
-// Each column is a plain value and stays what it is: a release may add columns and tables, and change none. What
+// Each column is a plain value and stays what it is: a release may add tables, and change none (rows are copied whole). What
 // `sign_ons.data` holds has a number of its form in its first byte: see `protocol::stored`.
 const TABLES: [Table; 3] = [
     (
@@ -73,7 +73,7 @@ impl DurableObject for LoginObject {
 }
 
 impl LoginObject {
-    fn answer(&self, call: LoginCall) -> std::result::Result<Vec<u8>, Failure> {
+    fn answer(&self, call: LoginCall) -> Answer<Vec<u8>> {
         Ok(match call {
             LoginCall::LookUp(login) => write(&self.look_up(login)?),
             LoginCall::LoadSession(digest) => write(&self.load_session(digest)?),
@@ -101,7 +101,7 @@ impl LoginObject {
         })
     }
 
-    fn look_up(&self, login: Login) -> std::result::Result<Option<User>, Failure> {
+    fn look_up(&self, login: Login) -> Answer<Option<User>> {
         match login {
             Login::SignOn(digest) => Ok(self.sign_on(digest)?.map(|(user, _)| user)),
             Login::Session(digest) => {
@@ -112,17 +112,12 @@ impl LoginObject {
         }
     }
 
-    fn load_session(&self, digest: Digest) -> std::result::Result<Option<Session>, Failure> {
+    fn load_session(&self, digest: Digest) -> Answer<Option<Session>> {
         let query = "SELECT expires, revision, value, user FROM sessions WHERE digest = ? AND expires > ?";
         Ok(self.good(query, digest)?.map(stored::session).transpose()?)
     }
 
-    fn save_session(
-        &self,
-        digest: Digest,
-        body: SessionBody,
-        precondition: &Precondition,
-    ) -> std::result::Result<bool, Failure> {
+    fn save_session(&self, digest: Digest, body: SessionBody, precondition: &Precondition) -> Answer<bool> {
         let before = match self.load_session(digest) {
             // Whatever is there is to be replaced.
             Err(Failure::Unreadable(_)) if *precondition == Precondition::None => None,
@@ -149,7 +144,7 @@ impl LoginObject {
         Ok(true)
     }
 
-    fn sign_on(&self, digest: Digest) -> std::result::Result<Option<(User, Timestamp)>, Failure> {
+    fn sign_on(&self, digest: Digest) -> Answer<Option<(User, Timestamp)>> {
         let row = self.good("SELECT data, expires FROM sign_ons WHERE digest = ? AND expires > ?", digest)?;
         Ok(row.map(stored::sign_on).transpose()?)
     }

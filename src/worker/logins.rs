@@ -81,7 +81,8 @@ pub async fn look_up(site: &SiteName, login: Login, client: Option<u64>, env: &E
     outcome
 }
 
-/// Verifies a name and a password. Failures are counted by the site's object, too, where the request depends on them.
+/// Verifies a name and a password. Where the request depends on them, failures are `counted` by the site's object, which takes a
+/// right one whatever others have tried; elsewhere as those of cookies are.
 ///
 /// # Errors
 /// How long the next attempt has to wait, after so many failures.
@@ -89,25 +90,28 @@ pub async fn verify(
     site: &SiteName,
     basic: &Basic,
     client: Option<u64>,
-    counted: bool,
+    counted: Option<u64>,
     env: &Env,
 ) -> std::result::Result<Outcome<Rc<User>>, Unknown> {
     let (key, now) = ((site.clone(), basic.digest()), clock::now());
     if let Some(known) = with(|known| known.recall(&key, now)) {
         return Ok(known);
     }
-    with(|known| known.begin(&key, client, now)).map_err(Unknown::Wait)?;
-    let call = AccountCall::Verify { basic: basic.clone(), client: client.filter(|_| counted) };
+    let tried = client.filter(|_| counted.is_none());
+    if with(|known| known.begin(&key, tried, now)).is_err() {
+        return Ok(Outcome::Unsure);
+    }
+    let call = AccountCall::Verify { basic: basic.clone(), client: counted };
     let verified: Result<Verified> = calls::ask(env, Object::Accounts(site), &call, PATIENCE).await;
     let outcome = match verified {
         Ok(Verified::User(user)) => Outcome::Found(Rc::new(user)),
         // Who fails on purpose is counted there each time; a page's own password is none of ours, and not asked for again.
-        Ok(Verified::Nobody) if counted => return Ok(Outcome::Nobody),
+        Ok(Verified::Nobody) if counted.is_some() => return Ok(Outcome::Nobody),
         Ok(Verified::Nobody) => Outcome::Nobody,
         Ok(Verified::SlowDown(wait)) => return Err(Unknown::Wait(wait)),
         Err(error) => unsure(site, &error, env),
     };
-    with(|known| known.end(key, client, now, &outcome, VERIFIED));
+    with(|known| known.end(key, tried, now, &outcome, VERIFIED));
     Ok(outcome)
 }
 

@@ -46,8 +46,11 @@ impl From<Error> for Failure {
     }
 }
 
+/// What comes of what an object is asked.
+pub type Answer<T> = std::result::Result<T, Failure>;
+
 /// The answer of an object.
-pub fn answered(answer: std::result::Result<Vec<u8>, Failure>) -> Result<Response> {
+pub fn answered(answer: Answer<Vec<u8>>) -> Result<Response> {
     match answer {
         Ok(answer) => Response::from_bytes(answer),
         Err(Failure::Unreadable(why)) => {

@@ -1,7 +1,7 @@
 //! What the object that keeps a site's presence writes down, and what it finds there.
 
 use super::clock;
-use super::object::{Failure, Row, Store, Table, blob, columns, integer};
+use super::object::{Answer, Row, Store, Table, blob, columns, integer};
 use super::presence_object::Presence;
 use crate::presence::id::{Topic, UserId};
 use crate::presence::member::{Departure, MemberKey, Viewed};
@@ -22,7 +22,7 @@ const MAX_VIEWERS: i64 = 10_000;
 pub const LOGINS: &str = "logins";
 
 /// Its tables. Each column is a plain value and stays what it is, and what `data` holds has the number of its form in its
-/// first byte (see `presence::record`): a release may add columns, tables and forms, and change none.
+/// first byte (see `presence::record`): a release may add tables and forms, and change none (rows are copied whole).
 pub const TABLES: [Table; 7] = [
     // One row a batch, written over when its time has passed.
     ("ring", "(slot INTEGER PRIMARY KEY, data BLOB NOT NULL)"),
@@ -134,7 +134,7 @@ impl Presence {
     ///
     /// # Errors
     /// When one is kept that cannot be read: it is not replaced, or all that was signed by it would be worth nothing.
-    pub fn secret(&self) -> std::result::Result<Vec<u8>, Failure> {
+    pub fn secret(&self) -> Answer<Vec<u8>> {
         if let Some(row) = self.store.first("SELECT value FROM kept WHERE name = 'secret'", Vec::new())? {
             return Ok(stored::secret(columns(row)).inspect_err(|_| self.store.count_unreadable(1))?);
         }

@@ -81,8 +81,9 @@ pub async fn look_up(asker: &Asker, keys: &Keys, counted: bool, env: &Env) -> Re
     if let Some(known) = remembered(asker, keys) {
         return known;
     }
-    // Where nobody tells addresses, all are one client.
-    let client = (!asker.address.is_empty()).then(|| asker.client(keys, clock::now()));
+    let own = asker.client(keys, clock::now());
+    // Where nobody tells addresses all are one client, and none of them is to be out of reach of their login by the others.
+    let client = (!asker.address.is_empty()).then_some(own);
     let logins = async {
         let any = !asker.logins.is_empty() && logins::any(&asker.site, env).await;
         let logins = asker.logins.iter().filter(|_| any);
@@ -90,7 +91,7 @@ pub async fn look_up(asker: &Asker, keys: &Keys, counted: bool, env: &Env) -> Re
     };
     let basic = async {
         match &asker.basic {
-            Some(basic) => logins::verify(&asker.site, basic, client, counted, env).await,
+            Some(basic) => logins::verify(&asker.site, basic, client, counted.then_some(own), env).await,
             None => Ok(Outcome::Nobody),
         }
     };

@@ -59,7 +59,7 @@ fn who_has_made_up_accounts_erased_is_held_up_and_breaks_nothing_of_others() {
     assert_eq!(answers[..10], [204; 10]);
     assert_eq!(answers[10..], [429; 4]);
     assert_eq!(server.built(), 1, "the object was not started anew");
-    // The site's server may, and another isolate has not counted them: the object has.
+    // The site's own server may all the same.
     let by_admin = admin().with("x-test-now", &NOON.to_string()).send("DELETE", "/_presence/v1/users/made-up-12", None);
     assert_eq!(by_admin.status, 204);
     assert_eq!(erase(&server, "made-up-13", 6).status, 204, "one each six seconds");

@@ -50,9 +50,9 @@ fn send(client: &Client<'_>, method: &str, path: &str, body: &Value) -> Answer {
     client.send(method, &format!("/_presence/v1/{path}"), Some(body.to_string().as_bytes()))
 }
 
-fn sign_on_path() -> String {
+fn sign_on() -> String {
     let hash: String = Sha256::digest(SIGN_ON).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("/_presence/v1/sign-ons/{hash}")
+    format!("sign-ons/{hash}")
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_login_a_password_or_a_grant_that_cannot_be_read_is_neither_absent_nor_wrong
     let first = admin(&server, 0);
     let session = send(&first, "POST", "sessions", &json!({"value": "v", "user": "sally"})).json()["key"].clone();
     let session = session.as_str().unwrap().to_owned();
-    assert_eq!(send(&first, "PUT", &sign_on_path()[14..], &json!({"user": "sally"})).status, 204);
+    assert_eq!(send(&first, "PUT", &sign_on(), &json!({"user": "sally"})).status, 204);
     let password = send(&first, "POST", "app-passwords", &json!({"user": "sally", "label": "reader"})).json();
     assert_eq!(send(&first, "PUT", "grants", &json!({"user": "bob", "permission": "can_edit"})).status, 204);
     let bob = send(&first, "POST", "sessions", &json!({"user": "bob"})).json()["key"].as_str().unwrap().to_owned();
@@ -84,7 +84,7 @@ fn a_login_a_password_or_a_grant_that_cannot_be_read_is_neither_absent_nor_wrong
             .contains("cannot be read")
     );
     site.get(&path).problem(503);
-    site.get(&sign_on_path()).problem(503);
+    site.get(&format!("/_presence/v1/{}", sign_on())).problem(503);
     // Whoever comes by one of them is let in nowhere, and not told that it is wrong, however often they try.
     let basic = format!(
         "Basic {}",
@@ -121,7 +121,7 @@ fn a_login_a_password_or_a_grant_that_cannot_be_read_is_neither_absent_nor_wrong
         run_sql(storage, "app_passwords", "UPDATE app_passwords SET data = CAST(x'10' || substr(data, 2) AS BLOB)");
     });
     let site = admin(&server, 200);
-    assert_eq!(site.get(&sign_on_path()).json()["user"], "sally");
+    assert_eq!(site.get(&format!("/_presence/v1/{}", sign_on())).json()["user"], "sally");
     assert_eq!(at(&server, "10.0.0.1", 200).with("authorization", &basic).get("/_presence/v1/online.json").status, 200);
     // Who replaces or ends it whatever it was does so.
     assert_eq!(send(&site, "PUT", &format!("sessions/{session}"), &json!({"value": "new"})).status, 204);
@@ -160,7 +160,8 @@ fn a_stored_secret_that_cannot_be_read_is_told_of_and_never_replaced() {
 
 #[test]
 fn what_a_newer_release_kept_of_users_is_there_when_that_release_is_back() {
-    let origin = Origin::with_headers(|request| format!("X-Presence-User: {}\r\n", &request.target[1..]));
+    let origin =
+        Origin::with_headers(|request| format!("X-Presence-User: {}\r\n", request.target.trim_start_matches('/')));
     let server = setup().before(&origin).start();
     for (number, user) in ["sally", "bob", "carol"].into_iter().enumerate() {
         let second = number as i64 * 400;
@@ -186,7 +187,7 @@ fn what_a_newer_release_kept_of_users_is_there_when_that_release_is_back() {
     assert_eq!(last_seen(&server, "sally"), "2026-11-20T12:00:00.000Z");
 }
 
-/// Columns are read by their places: a release may add some at the end, and change none.
+/// Rows are written and copied whole: a release may add tables, and change none.
 #[test]
 fn the_tables_are_as_they_were_released() {
     let origin = Origin::with_headers(|_| "X-Presence-User: sally\r\n".into());

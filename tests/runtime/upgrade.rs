@@ -2,6 +2,7 @@
 //!
 //! `tests/fixtures/README.md` says how a release adds its own.
 
+use crate::access::site;
 use crate::django_site::PYTHON;
 use crate::harness::*;
 use crate::metrics::metrics_told_to;
@@ -26,17 +27,6 @@ const APART: i64 = 400;
 const VIEWER: i64 = 100;
 /// When its story ends.
 const END: i64 = COMERS * APART;
-
-/// A site that names whomever the query says.
-fn site() -> Origin {
-    Origin::with_headers(|request| {
-        let query = request.target.split_once('?').map_or("", |(_, query)| query);
-        query.split('&').filter(|pair| !pair.is_empty()).fold(String::new(), |headers, pair| {
-            let (name, value) = pair.split_once('=').unwrap();
-            format!("{headers}X-Presence-{name}: {value}\r\n")
-        })
-    })
-}
 
 fn setup(site: &Origin) -> Setup {
     Setup::hooked().before(site).var("ADMIN_TOKEN", ADMIN).var("SITE", "club").var("TOUCH_RESOLUTION", "0")
