@@ -104,7 +104,7 @@ fn what_is_not_of_the_right_form_is_not_looked_up() {
             format!("presence_session={}{number}", "x".repeat(128)),
             format!("presence_sign_on=sally#sally@example.com#short{number}"),
             format!("presence_sign_on=#sally@example.com#0123456789abcdef{number}"),
-            format!("presence_sign_on=sal%00ly#sally@example.com#0123456789abcdef{number}"),
+            format!("presence_sign_on=sal%00ly%23sally%40example.com%230123456789abcdef{number}"),
             format!("presence_sign_on=sally#0123456789abcdef{number}"),
         ] {
             assert_eq!(at(&server, "10.0.0.1", 0).with("cookie", &cookie).touch("{}").status, 204);

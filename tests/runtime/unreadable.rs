@@ -187,6 +187,42 @@ fn what_a_newer_release_kept_of_users_is_there_when_that_release_is_back() {
     assert_eq!(last_seen(&server, "sally"), "2026-11-20T12:00:00.000Z");
 }
 
+#[test]
+fn who_hides_stays_hidden_and_who_looked_is_told_again_where_their_rows_could_not_be_read() {
+    let origin = crate::access::site();
+    let server = setup().before(&origin).start();
+    let session = |server: &Server, user: &str| {
+        let made = send(&admin(server, 0), "POST", "sessions", &json!({"user": user})).json();
+        format!("presence_session={}", made["key"].as_str().unwrap())
+    };
+    let (casper, bob) = (session(&server, "casper"), session(&server, "bob"));
+    at(&server, "10.0.0.1", 0).document().get("/?User=casper&Invisible=1");
+    at(&server, "10.0.0.2", 0).document().get("/sally?User=bob&Topic=user%3Asally");
+    at(&server, "10.0.0.9", 0).get("/_presence/v1/count");
+    at(&server, "10.0.0.2", 1).document().get("/?User=bob");
+    at(&server, "10.0.0.9", 1).get("/_presence/v1/count");
+    let viewers = |server: &Server, second: i64| {
+        let told = admin(server, second).get("/_presence/v1/viewers.json?topic=user:sally");
+        assert_eq!(told.status, 200, "{}", told.text());
+        told.json()["viewers"].as_array().unwrap().len()
+    };
+    assert_eq!(viewers(&server, 1), 1);
+    let server = server.kill_and_restart_after(|storage| {
+        run_sql(storage, "hidden", "UPDATE hidden SET at = 'a while ago'");
+        run_sql(storage, "viewers", "UPDATE viewers SET data = CAST(x'63' || substr(data, 2) AS BLOB)");
+    });
+    assert_eq!(viewers(&server, 1000), 0);
+    at(&server, "10.0.0.1", 1000).with("cookie", &casper).touch("{}");
+    at(&server, "10.0.0.2", 1000).with("cookie", &bob).touch("{}");
+    let online = at(&server, "10.0.0.2", 1000).with("cookie", &bob).get("/_presence/v1/online.json").json();
+    assert!(online["users"].to_string().contains("bob") && !online.to_string().contains("casper"), "{online}");
+    assert!(metrics(&server)[UNREADABLE] >= 2.0);
+    let server = server.kill_and_restart_after(|storage| {
+        run_sql(storage, "viewers", "UPDATE viewers SET data = CAST(x'01' || substr(data, 2) AS BLOB)");
+    });
+    assert_eq!(viewers(&server, 1000), 1);
+}
+
 /// Rows are written and copied whole: a release may add tables, and change none.
 #[test]
 fn the_tables_are_as_they_were_released() {
