@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use whos_online::presence::id::{Avatar, PagePath, Topic, UserId};
 use whos_online::presence::member::{Departure, Place, Profile};
 use whos_online::presence::record::decode;
-use whos_online::presence::register::{Register, Sheet};
+use whos_online::presence::register::{Form, Register, Sheet};
 use whos_online::presence::time::{Seconds, Timestamp};
 
 const WEEK: Seconds = Seconds(604_800);
@@ -218,6 +218,51 @@ fn a_sheet_that_cannot_be_read_costs_nobody_else_anything() {
     assert!(known > 0 && known < 400);
     (150..300).for_each(|note| both.note(vec![gone(note % 400, at(note))]));
     (150..300).for_each(|note| assert!(both.find(note % 400).is_some()));
+}
+
+#[test]
+fn what_a_newer_release_has_written_is_put_aside_whole_before_its_place_is_used() {
+    let mut both = Both::default();
+    both.note((0..40).map(|number| gone(number, at(0))).collect());
+    both.note(vec![gone(41, at(0))]);
+    (1..150).for_each(|note| both.note(vec![gone(450, at(note))]));
+    // As a release of tomorrow writes them.
+    let newer = |data: &mut Vec<u8>| data[0] = 99;
+    let (sheet, note) = {
+        let (mut sheets, mut notes) = (both.rows.sheets.borrow_mut(), both.rows.notes.borrow_mut());
+        let (sheet, note) = (&mut sheets.values_mut().next().unwrap().data, notes.get_mut(&100).unwrap());
+        newer(sheet);
+        newer(note);
+        (sheet.clone(), note.clone())
+    };
+    both.register = Register::default();
+    assert_eq!(both.find(0), None);
+    assert!(both.rows.unreadable.get() >= 2, "that it was not read is counted");
+    assert_eq!(*both.rows.aside.borrow(), [(Form::Note, note)], "nobody needs the sheet's place yet");
+    (150..300).for_each(|note| both.note(vec![gone(451, at(note))]));
+    assert_eq!(both.rows.aside.borrow().iter().filter(|(form, _)| *form == Form::Sheet).count(), 1, "once and for all");
+    let (form, data) = both.rows.aside.borrow().last().unwrap().clone();
+    assert_eq!((form, &data), (Form::Sheet, &sheet));
+    // That release is back.
+    let mut data = data;
+    data[0] = 1;
+    both.note(form.read(&data).unwrap());
+    assert!((0..40).all(|number| both.find(number).is_some()));
+}
+
+#[test]
+fn who_is_erased_takes_along_what_cannot_be_read_and_may_tell_of_them() {
+    let mut both = Both::default();
+    both.note((0..400).map(|number| gone(number, at(0))).collect());
+    (1..150).for_each(|note| both.note(vec![gone(450, at(note))]));
+    let sheets = both.rows.sheets.borrow().len();
+    both.rows.sheets.borrow_mut().values_mut().for_each(|sheet| sheet.data[0] = 99);
+    both.note(vec![gone(1, at(200)), gone(2, at(200))]);
+    ok(both.register.erase(&user(1), &both.rows));
+    let unreadable = both.rows.sheets.borrow().values().filter(|sheet| sheet.data[0] == 99).count();
+    assert_eq!(unreadable, sheets - 1, "the one that they would be in");
+    assert_eq!(both.find(1), None);
+    assert!(both.find(2).is_some());
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub enum Problem {
     BadAnswer(String),
     /// Presence cannot be had just now.
     Unavailable,
+    /// What is stored of this cannot be read.
+    Unreadable(&'static str),
 }
 
 /// How somebody is asked to say who they are.
@@ -75,7 +77,7 @@ impl Problem {
             Self::TooManyAttempts(_) => 429,
             Self::Internal | Self::Misconfigured(_) => 500,
             Self::BadGateway | Self::BadAnswer(_) => 502,
-            Self::Unavailable => 503,
+            Self::Unavailable | Self::Unreadable(_) => 503,
         }
     }
 
@@ -98,6 +100,10 @@ impl Problem {
             Self::Internal => "This is a fault of ours; the Worker's log tells more.".to_owned(),
             Self::BadGateway => "The address in ORIGIN did not answer. Check that it is right and running.".to_owned(),
             Self::Unavailable => "Try again in a moment.".to_owned(),
+            Self::Unreadable(what) => format!(
+                "{what} is stored and cannot be read. It was left as it is: a newer release may have written it, or the \
+                 storage was damaged. The Worker's log tells more."
+            ),
         }
     }
 
@@ -118,6 +124,7 @@ impl Problem {
             Self::BadGateway => "The site cannot be reached",
             Self::BadAnswer(_) => "The site's answer cannot be served",
             Self::Unavailable => "Presence is unavailable",
+            Self::Unreadable(_) => "Stored data cannot be read",
         };
         let detail = self.detail();
         let body = serde_json::to_vec(&Body { title, status: self.status(), detail: &detail }).unwrap_or_default();
@@ -125,7 +132,7 @@ impl Problem {
         match self {
             Self::MethodNotAllowed(allow) => reply.with("allow", *allow),
             Self::UpgradeRequired => reply.with("upgrade", "websocket"),
-            Self::Unavailable => reply.with("retry-after", "2"),
+            Self::Unavailable | Self::Unreadable(_) => reply.with("retry-after", "2"),
             Self::TooManyAttempts(wait) => reply.with("retry-after", wait.0.to_string()),
             Self::SignIn(Challenge::Basic(realm)) => {
                 reply.with("www-authenticate", format!("Basic realm=\"{realm}\", charset=\"UTF-8\""))

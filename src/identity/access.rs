@@ -96,6 +96,8 @@ pub struct Standing {
     pub user: Option<User>,
     /// What is granted to that user, besides what they bring along.
     pub granted: Vec<Right>,
+    /// Whether some of that could not be looked up, so that they may be somebody, or may do something, of which we do not know.
+    pub uncertain: bool,
 }
 
 /// Why somebody may not.
@@ -105,6 +107,8 @@ pub enum Denied {
     SignIn,
     /// They are known, and may not.
     Forbidden,
+    /// Nobody knows whether they may: what it takes could not be looked up.
+    Unsure,
 }
 
 /// How much an answer tells.
@@ -178,7 +182,9 @@ impl Access {
         check(&self.viewers, who)?;
         let own = |user: &User| topic.as_str().strip_prefix("user:") == Some(user.id.as_str());
         match self.viewers {
-            Rule::Users if !who.user.as_ref().is_some_and(own) && !who.has(VIEW_VIEWERS) => Err(Denied::Forbidden),
+            Rule::Users if !who.user.as_ref().is_some_and(own) && !who.has(VIEW_VIEWERS) => {
+                Err(if who.uncertain { Denied::Unsure } else { Denied::Forbidden })
+            }
             _ => Ok(()),
         }
     }
@@ -220,6 +226,7 @@ fn check(rule: &Rule, who: &Standing) -> Result<(), Denied> {
         Rule::Users if known => Ok(()),
         Rule::Perm(permission) if who.may(&Right::to(permission.clone())) => Ok(()),
         Rule::Nobody => Err(Denied::Forbidden),
+        Rule::Users | Rule::Perm(_) if who.uncertain => Err(Denied::Unsure),
         Rule::Users => Err(Denied::SignIn),
         Rule::Perm(_) if known => Err(Denied::Forbidden),
         Rule::Perm(_) => Err(Denied::SignIn),
@@ -258,11 +265,27 @@ mod tests {
                     Ok(_) => 0,
                     Err(Denied::SignIn) => 401,
                     Err(Denied::Forbidden) => 403,
+                    Err(Denied::Unsure) => 503,
                 };
                 assert_eq!(status, expected, "{rule} {who:?}");
                 assert!(access.scope(&[Subject::Count], who).is_ok());
             }
         }
+    }
+
+    #[test]
+    fn whose_login_or_grants_cannot_be_looked_up_may_no_more_for_it_and_is_not_told_that_they_may_not() {
+        let access = Access::parse(r#"{"names": "users", "locations": "perm:staff", "history": "nobody"}"#).unwrap();
+        let nobody = Standing { uncertain: true, ..Standing::default() };
+        let bob = Standing { uncertain: true, ..user("bob", &[]) };
+        assert_eq!(access.scope(&[Subject::Names], &nobody), Err(Denied::Unsure));
+        assert_eq!(access.scope(&[Subject::Locations], &bob), Err(Denied::Unsure));
+        assert_eq!(access.scope(&[Subject::History], &bob), Err(Denied::Forbidden));
+        assert!(!access.scope(&[Subject::Names], &bob).unwrap().locations);
+        assert!(access.scope(&[Subject::Count], &nobody).is_ok(), "what is for everybody is for them");
+        assert_eq!((access.admin(&nobody), access.admin(&bob)), (Err(Denied::Unsure), Err(Denied::Unsure)));
+        let topic = Topic::parse("user:sally").unwrap();
+        assert_eq!(access.viewers(&topic, &bob), Err(Denied::Unsure));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Of each only a digest goes any further than this module: neither memory nor storage holds what could be used again.
 
-use crate::presence::id::{Invalid, text};
+use crate::presence::id::{Invalid, UserId, text};
 use percent_encoding::percent_decode_str;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -10,6 +10,10 @@ use sha2::{Digest as _, Sha256};
 
 /// The most logins of one request that are looked up: a cookie's name may be sent several times.
 const MAX_LOGINS: usize = 4;
+
+/// How many bytes the key of a sign-on has.
+const MIN_KEY: usize = 16;
+const MAX_KEY: usize = 512;
 
 /// What is known of a secret: its SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,8 +146,18 @@ impl SessionKey {
 fn sign_on(value: &str) -> Option<Login> {
     let decoded = percent_decode_str(value).decode_utf8().ok()?;
     let value = if value.contains('#') { value } else { &decoded };
-    // `username#email#key`: whatever else bears that name is not worth a look-up.
-    (value.matches('#').count() >= 2 && value.len() <= 1024).then(|| Login::SignOn(Digest::of(value)))
+    is_sign_on(value).then(|| Login::SignOn(Digest::of(value)))
+}
+
+/// Whether it is `username#email#key`: whatever else bears that name is not worth a look-up. The key is what nobody can guess,
+/// so it has no fewer characters than a session's; an address may be missing.
+fn is_sign_on(value: &str) -> bool {
+    let mut parts = value.splitn(3, '#');
+    let (Some(user), Some(email), Some(key)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    UserId::parse(user).is_ok()
+        && (email.is_empty() || LoginName::parse(email).is_ok())
+        && (MIN_KEY..=MAX_KEY).contains(&key.len())
+        && !key.contains(char::is_control)
 }
 
 impl Basic {
@@ -187,26 +201,59 @@ mod tests {
 
     #[test]
     fn the_cookies_of_a_request_are_sessions_and_sign_ons() {
-        let logins = Login::of_cookies("sid=0123456789abcdef; on=sally#s@example.com#k1; other=1", &names());
+        let logins =
+            Login::of_cookies("sid=0123456789abcdef; on=sally#s@example.com#a-key-of-22-characters; other=1", &names());
         assert_eq!(
             logins,
-            [Login::Session(Digest::of("0123456789abcdef")), Login::SignOn(Digest::of("sally#s@example.com#k1"))]
+            [
+                Login::Session(Digest::of("0123456789abcdef")),
+                Login::SignOn(Digest::of("sally#s@example.com#a-key-of-22-characters"))
+            ]
         );
         assert!(Login::of_cookies("sid=short; on=sally; sid=../../../../../../etc", &names()).is_empty());
     }
 
     #[test]
     fn a_sign_on_is_what_the_application_set_however_it_was_encoded() {
-        let expected = [Login::SignOn(Digest::of("sally#s@example.com#k1"))];
+        let expected = [Login::SignOn(Digest::of("sally#s@example.com#a-key-of-22-characters"))];
         for sent in [
-            "on=sally#s@example.com#k1",
-            "on=\"sally#s@example.com#k1\"",
-            "on=sally%23s%40example.com%23k1",
-            "on=sally#s@example.com#k1; x",
+            "on=sally#s@example.com#a-key-of-22-characters",
+            "on=\"sally#s@example.com#a-key-of-22-characters\"",
+            "on=sally%23s%40example.com%23a-key-of-22-characters",
+            "on=sally#s@example.com#a-key-of-22-characters; x",
         ] {
             assert_eq!(Login::of_cookies(sent, &names()), expected, "{sent}");
         }
-        assert_ne!(Login::of_cookies("on=Sally#s@example.com#k1", &names()), expected);
+        assert_ne!(Login::of_cookies("on=Sally#s@example.com#a-key-of-22-characters", &names()), expected);
+    }
+
+    #[test]
+    fn what_is_not_username_email_and_a_key_that_nobody_guesses_is_no_sign_on() {
+        let found = |value: &str| !Login::of_cookies(&format!("on={value}"), &names()).is_empty();
+        let key = "a-key-of-some-le";
+        for good in [
+            format!("sally#s@example.com#{key}"),
+            format!("sally##{key}"),
+            format!("sally#s@example.com#{key}#and#more"),
+            format!("zo%C3%AB%23z@example.com%23{key}"),
+            format!("{}#{}#{key}", "x".repeat(128), "y".repeat(254)),
+        ] {
+            assert!(found(&good), "{good}");
+        }
+        for bad in [
+            "".to_owned(),
+            format!("sally#{key}"),
+            format!("#s@example.com#{key}"),
+            "sally#s@example.com#a-key-of-few".to_owned(),
+            format!("sally#s@example.com#{}", "x".repeat(513)),
+            format!("{}#s@example.com#{key}", "x".repeat(129)),
+            format!("sally#{}#{key}", "y".repeat(255)),
+            format!("sal%00ly%23s@example.com%23{key}"),
+            format!("sally%23s@example%0a.com%23{key}"),
+            format!("sally%23s@example.com%23{key}%7f"),
+        ] {
+            assert!(!found(&bad), "{bad}");
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What an isolate remembers of look-ups, so that a visitor costs one of them in a while and not one a request.
 
-use super::login::Digest;
 use crate::presence::time::{Seconds, Timestamp};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,8 +8,8 @@ use std::hash::Hash;
 pub const FOUND: Seconds = Seconds(30);
 /// For how long a verified name and password are.
 pub const VERIFIED: Seconds = Seconds(60);
-/// For how long it is believed that there was nothing.
-pub const MISSED: Seconds = Seconds(10);
+/// For how long it is believed that there was nothing. What is registered elsewhere is known here by then.
+pub const MISSED: Seconds = Seconds(30);
 
 /// The most that is remembered in each of the two halves of the memory.
 const MAX: usize = 5000;
@@ -21,9 +20,6 @@ pub struct Memory<K, T> {
     recent: HashMap<K, (Timestamp, Option<T>)>,
     older: HashMap<K, (Timestamp, Option<T>)>,
 }
-
-/// What is asked for in a site: a login of some kind.
-pub type ByLogin<T> = Memory<(crate::presence::id::SiteName, Digest), T>;
 
 impl<K, T> Default for Memory<K, T> {
     fn default() -> Self {
@@ -37,6 +33,12 @@ impl<K: Eq + Hash, T: Clone> Memory<K, T> {
         let (until, answer) = self.recent.get(asked).or_else(|| self.older.get(asked))?;
         // A clock that was put back does not make it good for longer than it ever was.
         (now < *until && *until <= now.plus(VERIFIED)).then(|| answer.clone())
+    }
+
+    /// Whether something was answered, be that still good or not.
+    pub fn has_known(&self, asked: &K) -> bool {
+        let known = self.recent.get(asked).or_else(|| self.older.get(asked));
+        known.is_some_and(|(_, answer)| answer.is_some())
     }
 
     /// Remembers an answer until then.

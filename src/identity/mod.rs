@@ -9,6 +9,7 @@ pub mod bot;
 pub mod cookies;
 pub mod guest;
 pub mod login;
+pub mod lookups;
 pub mod memory;
 pub mod origin;
 pub mod permission;

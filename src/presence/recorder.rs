@@ -187,6 +187,11 @@ impl Recorder {
         };
     }
 
+    /// Counts that an object could not read a row that it needed.
+    pub fn count_unreadable(&mut self) {
+        self.counted.unreadable = self.counted.unreadable.saturating_add(1);
+    }
+
     /// What was counted since this was asked last.
     pub fn counted(&mut self) -> Counted {
         std::mem::take(&mut self.counted)

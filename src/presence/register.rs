@@ -62,8 +62,8 @@ pub trait Shelf {
     /// What goes wrong with it.
     type Error;
 
-    /// All notes.
-    fn notes(&self) -> Result<Vec<Vec<u8>>, Self::Error>;
+    /// All notes, by their slots.
+    fn notes(&self) -> Result<Vec<(u64, Vec<u8>)>, Self::Error>;
 
     /// Writes a note over what the slot holds; none empties it.
     fn put_note(&self, slot: u64, note: Option<Vec<u8>>) -> Result<(), Self::Error>;
@@ -88,6 +88,47 @@ pub trait Shelf {
 
     /// Puts a sheet in place of the one that starts here; none takes that one away.
     fn put_sheet(&self, start: i64, sheet: Option<Filled>) -> Result<(), Self::Error>;
+
+    /// Counts a row that cannot be read.
+    fn count_unreadable(&self);
+
+    /// Keeps what cannot be read apart from the rest, as its place is needed: a newer release may have written it and come
+    /// back.
+    fn put_aside(&self, form: Form, data: &[u8]) -> Result<(), Self::Error>;
+}
+
+/// What form something has that was put aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A [`Note`].
+    Note,
+    /// A [`Sheet`].
+    Sheet,
+    /// A [`Departure`], as older releases kept each in a row.
+    Departure,
+}
+
+impl Form {
+    const ALL: [Self; 3] = [Self::Note, Self::Sheet, Self::Departure];
+
+    /// The number that it is stored by.
+    pub fn number(self) -> i64 {
+        self as i64
+    }
+
+    /// The form of this number, if there is one.
+    pub fn of(number: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|form| form.number() == number)
+    }
+
+    /// The users that something of this form tells of, if it can be read by now.
+    pub fn read(self, data: &[u8]) -> Option<Vec<Departure>> {
+        match self {
+            Self::Note => decode::<Note>(data).ok().map(|note| note.departures),
+            Self::Sheet => decode::<Sheet>(data).ok().map(|sheet| sheet.departures),
+            Self::Departure => decode(data).ok().map(|departure| vec![departure]),
+        }
+    }
 }
 
 /// The register of a site, or of one of its objects.
@@ -191,6 +232,22 @@ impl Register {
         self.change(sheets, &|gone| (!users.contains(&gone.user)).then_some(gone), shelf)
     }
 
+    /// Erases a user; also what cannot be read and may tell of them.
+    ///
+    /// # Errors
+    /// When the shelf fails.
+    pub fn erase<S: Shelf>(&mut self, user: &UserId, shelf: &S) -> Result<(), S::Error> {
+        if let Some(start) = shelf.start_before(place(user))? {
+            for (start, data) in shelf.sheets(start..=start)? {
+                if decode::<Sheet>(&data).is_err() {
+                    shelf.put_sheet(start, None)?;
+                    self.open(shelf)?.take_turn(start, &encode(&Sheet::default()), Timestamp::default(), shelf)?;
+                }
+            }
+        }
+        self.forget(std::slice::from_ref(user), shelf)
+    }
+
     /// Forgets that this topic was looked at.
     ///
     /// # Errors
@@ -254,7 +311,9 @@ impl Register {
         shelf: &S,
     ) -> Result<(), S::Error> {
         let changed = |departures: &[Departure]| -> Vec<_> { departures.iter().cloned().filter_map(change).collect() };
-        for note in shelf.notes()? {
+        // What cannot be read is put aside by this.
+        self.open(shelf)?;
+        for (_, note) in shelf.notes()? {
             let Ok(Note { number, departures }) = decode(&note) else { continue };
             let left = changed(&departures);
             if left != departures {
@@ -283,7 +342,13 @@ impl Register {
     fn open<S: Shelf>(&mut self, shelf: &S) -> Result<&mut Recent, S::Error> {
         if self.0.is_none() {
             let mut recent = Recent::default();
-            for Note { number, departures } in shelf.notes()?.iter().filter_map(|note| decode(note).ok()) {
+            for (slot, note) in shelf.notes()? {
+                let Ok(Note { number, departures }) = decode(&note) else {
+                    // Its slot will be written over.
+                    shelf.put_aside(Form::Note, &note)?;
+                    shelf.put_note(slot, None)?;
+                    continue;
+                };
                 recent.next = recent.next.max(number + 1);
                 departures.into_iter().for_each(|gone| recent.add(number, gone));
             }
@@ -334,11 +399,16 @@ impl Recent {
         if noted.peek().is_none() {
             return Ok(());
         }
-        // One that cannot be read gives way, as whoever goes now has to be kept somewhere.
-        let mut departures = decode::<Sheet>(data).unwrap_or_default().departures;
+        let sheet = decode::<Sheet>(data);
+        let mut changed = sheet.is_err();
+        if changed {
+            // Whoever goes now has to be kept in its place.
+            shelf.put_aside(Form::Sheet, data)?;
+        }
+        let mut departures = sheet.unwrap_or_default().departures;
         let before = departures.len();
         departures.retain(|gone| gone.last_seen >= since);
-        let mut changed = departures.len() < before;
+        changed |= departures.len() < before;
         for (at, (_, gone)) in noted.flat_map(|(at, here)| here.iter().map(move |noted| (*at, noted))) {
             let known = departures.binary_search_by(|known| (place(&known.user), &known.user).cmp(&(at, &gone.user)));
             let older = known.ok().and_then(|index| departures.get_mut(index));
@@ -366,8 +436,14 @@ fn starts_of_turn(number: u64) -> RangeInclusive<i64> {
 }
 
 fn read<S: Shelf>(start: i64, shelf: &S) -> Result<Vec<Departure>, S::Error> {
-    let sheet = shelf.sheets(start..=start)?.into_iter().next();
-    Ok(sheet.and_then(|(_, data)| decode::<Sheet>(&data).ok()).unwrap_or_default().departures)
+    let Some((_, data)) = shelf.sheets(start..=start)?.into_iter().next() else { return Ok(Vec::new()) };
+    Ok(decode::<Sheet>(&data).map_or_else(
+        |_| {
+            shelf.count_unreadable();
+            Vec::new()
+        },
+        |sheet| sheet.departures,
+    ))
 }
 
 fn put<S: Shelf>(start: i64, mut departures: Vec<Departure>, shelf: &S) -> Result<(), S::Error> {

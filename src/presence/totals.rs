@@ -17,6 +17,8 @@ pub struct Counted {
     pub shed: u32,
     /// How often a batch was not taken.
     pub failed: u32,
+    /// How often an object had to say that a row it needs cannot be read.
+    pub unreadable: u32,
     /// How long it took until the last batch was answered.
     pub answered_in: Option<Millis>,
 }
@@ -28,6 +30,7 @@ impl Counted {
         self.suppressed = self.suppressed.saturating_add(before.suppressed);
         self.shed = self.shed.saturating_add(before.shed);
         self.failed = self.failed.saturating_add(before.failed);
+        self.unreadable = self.unreadable.saturating_add(before.unreadable);
         self.answered_in = self.answered_in.or(before.answered_in);
     }
 }
@@ -51,7 +54,7 @@ pub struct Totals {
     pub rows: u64,
     /// How often the site was built from its rows.
     pub wakes: u64,
-    /// How many of these could not be read.
+    /// How many stored rows could not be read.
     pub unreadable: u64,
 }
 
@@ -62,6 +65,7 @@ impl Totals {
         self.suppressed += u64::from(counted.suppressed);
         self.shed += u64::from(counted.shed);
         self.failed += u64::from(counted.failed);
+        self.unreadable += u64::from(counted.unreadable);
         self.sizes.note(signals as u64);
         counted.answered_in.iter().for_each(|time| self.answered_in.note(u64::from(time.0)));
     }
@@ -126,12 +130,13 @@ mod tests {
 
     #[test]
     fn what_could_not_be_told_is_told_the_next_time() {
-        let counted = Counted { received: 3, suppressed: 1, ..Counted::default() };
+        let counted = Counted { received: 3, suppressed: 1, unreadable: 2, ..Counted::default() };
         let mut next = Counted { received: 2, answered_in: Some(Millis(7)), ..Counted::default() };
         next.add(Counted { failed: 1, ..counted });
         let mut totals = Totals::default();
         totals.add(next, 4);
         assert_eq!((totals.received, totals.suppressed, totals.failed), (5, 1, 1));
+        assert_eq!(totals.unreadable, 2);
         assert_eq!((totals.sizes.sum, totals.answered_in.sum), (4, 7));
     }
 }

@@ -48,6 +48,9 @@ struct PasswordBody<'a> {
     label: &'a str,
     perms: Vec<String>,
     created_at: String,
+    /// Told of one that is good for nothing, as what is stored of it cannot be read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unreadable: bool,
 }
 
 /// A session, to whoever knows its key.
@@ -80,6 +83,7 @@ pub fn passwords(list: &[AppPassword], limit: usize) -> Vec<u8> {
         label: password.body.label.as_str(),
         perms: password.body.perms.iter().map(Right::to_string).collect(),
         created_at: password.created_at.to_rfc3339(),
+        unreadable: password.unreadable,
     });
     let next_cursor = list.last().filter(|_| list.len() >= limit).map(|last| last.id.as_str());
     written(&PasswordsBody { app_passwords: bodies.collect(), next_cursor })

@@ -23,7 +23,7 @@ use crate::presence::totals::Counted;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 8;
+const VERSION: u8 = 9;
 
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,10 @@ pub enum Call {
     Connected(u32, Vec<Lease>),
     /// Over how many objects the site has ever been spread: a number. The first of them knows.
     Most,
+    /// Whether a session or a sign-on was ever stored for the site: whether it was. The first of them knows.
+    HasLogins,
+    /// Remember for good that one was; answered with nothing.
+    RecordLogins,
 }
 
 impl Call {
@@ -70,7 +74,9 @@ impl Call {
             | Self::PassedOn(_)
             | Self::Release(_)
             | Self::Collect(_)
-            | Self::Most => false,
+            | Self::Most
+            | Self::HasLogins
+            | Self::RecordLogins => false,
         }
     }
 }
@@ -234,8 +240,13 @@ pub enum AccountCall {
     AddSite(SiteName),
     /// Whether visitors were ever recorded for this site. The object that knows all sites is asked.
     HasSite(SiteName),
-    /// Forget this user; answered with nothing.
-    Erase(UserId),
+    /// Forget this user: an `Option<Seconds>`, how long they have to wait where too many had themselves erased of late.
+    Erase {
+        /// Who.
+        user: UserId,
+        /// Whether they ask for it themselves.
+        by_themselves: bool,
+    },
 }
 
 /// What came of a name and a password.
@@ -258,6 +269,8 @@ pub struct AppPassword {
     pub body: AppPasswordBody,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Whether what is stored of it cannot be read, so that it is good for nothing.
+    pub unreadable: bool,
 }
 
 /// Writes a call or an answer.

@@ -126,7 +126,8 @@ mod tests {
     #[test]
     fn metrics_unchanged() {
         let mut site = Site::new(Seconds(330), Timestamp::from_millis(0));
-        let counted = Counted { received: 9, suppressed: 5, shed: 1, failed: 2, answered_in: Some(Millis(12)) };
+        let answered_in = Some(Millis(12));
+        let counted = Counted { received: 9, suppressed: 5, shed: 1, failed: 2, answered_in, ..Counted::default() };
         site.totals.add(counted, 3);
         site.totals.add(Counted { answered_in: Some(Millis(2000)), ..Counted::default() }, 1);
         let written = text(&SiteName::parse("a \"site\"").unwrap(), &Figures::of(&site, 4));

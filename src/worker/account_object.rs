@@ -3,20 +3,24 @@
 //! It is one object a site: both are few, and are asked for once in a while by each isolate.
 
 use super::clock;
-use super::object::{Row, Store, Table, blob, call, integer, text};
-use crate::http::admin::{AppPasswordBody, AppPasswordId};
+use super::object::{Answer, Row, Store, Table, answered, call, columns};
+use crate::http::admin::AppPasswordId;
 use crate::identity::User;
 use crate::identity::login::{Basic, Digest};
-use crate::identity::permission::{Object, Permission, Right};
+use crate::identity::permission::Right;
 use crate::identity::throttle::Throttle;
+use crate::presence::allowance::{ERASURES, TokenBucket};
 use crate::presence::id::{SiteName, UserId};
-use crate::presence::time::{Seconds, Timestamp};
-use crate::protocol::call::{AccountCall, AppPassword, Verified, read, write};
+use crate::presence::time::Seconds;
+use crate::protocol::call::{AccountCall, AppPassword, Verified, write};
+use crate::protocol::stored;
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use worker::{DurableObject, Env, Request, Response, Result, SqlStorageValue, State, durable_object};
 
-const TABLES: [Table; 3] = [
+// Each column is a plain value and stays what it is: a release may add tables, and change none (rows are copied whole). What
+// `app_passwords.data` holds has a number of its form in its first byte: see `protocol::stored`.
+const TABLES: [Table; 4] = [
     // The id is the beginning of the digest.
     (
         "app_passwords",
@@ -25,6 +29,7 @@ const TABLES: [Table; 3] = [
     ("grants", "(user TEXT, permission TEXT, object TEXT, PRIMARY KEY (user, permission, object)) WITHOUT ROWID"),
     // Which hosts visitors were recorded for, and since when; in one object of a deployment.
     ("sites", "(name TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID"),
+    super::kept::TABLE,
 ];
 
 /// So many hosts are known without further ado, and then so many more in an hour: a client can name more of them than there are.
@@ -39,22 +44,38 @@ enum Tried {
 }
 
 /// What is known of a site's users.
-#[durable_object(fetch)]
+#[durable_object(alarm)]
 pub struct AccountObject {
     store: Store,
     throttle: AssertUnwindSafe<RefCell<Throttle<Tried>>>,
+    erasing: AssertUnwindSafe<RefCell<TokenBucket>>,
 }
 
 impl DurableObject for AccountObject {
     fn new(state: State, _: Env) -> Self {
-        Self { store: Store::new(state, &TABLES), throttle: AssertUnwindSafe(RefCell::new(Throttle::default())) }
+        let erasing = AssertUnwindSafe(RefCell::new(TokenBucket::full(&ERASURES, clock::now())));
+        Self { store: Store::new(state, &TABLES), throttle: AssertUnwindSafe(RefCell::default()), erasing }
     }
 
     async fn fetch(&self, request: Request) -> Result<Response> {
         #[cfg(feature = "test-hooks")]
-        super::object::heed(&request, "accounts").await?;
+        if super::object::heed(&request, "accounts").await? {
+            self.alarm().await?;
+        }
+        answered(self.answer(call(request).await?))
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.store.woken();
+        self.store.scrub_if_due().await?;
+        Response::empty()
+    }
+}
+
+impl AccountObject {
+    fn answer(&self, call: AccountCall) -> Answer<Vec<u8>> {
         let store = &self.store;
-        let answer = match call(request).await? {
+        Ok(match call {
             AccountCall::Verify { basic, client } => write(&self.verify(basic, client)?),
             AccountCall::AddPassword(digest, body) => {
                 let id = id_of(digest);
@@ -66,7 +87,7 @@ impl DurableObject for AccountObject {
                         body.user.as_str().into(),
                         body.label.as_str().into(),
                         clock::now().as_millis().into(),
-                        write(&body).into(),
+                        stored::write_app_password(&body).into(),
                     ],
                 )?;
                 write(&())
@@ -86,14 +107,11 @@ impl DurableObject for AccountObject {
             AccountCall::Rights(user) => write(&self.rights(&user)?),
             AccountCall::AddSite(site) => write(&self.add_site(&site)?),
             AccountCall::HasSite(site) => write(&self.has_site(&site)?),
-            AccountCall::Erase(user) => write(&self.erase(&user).await?),
-        };
-        Response::from_bytes(answer)
+            AccountCall::Erase { user, by_themselves } => write(&self.erase(&user, by_themselves)?),
+        })
     }
-}
 
-impl AccountObject {
-    fn verify(&self, basic: Basic, client: Option<u64>) -> Result<Verified> {
+    fn verify(&self, basic: Basic, client: Option<u64>) -> Answer<Verified> {
         let now = clock::now();
         let owner = self.owner(&basic)?;
         let mut throttle = self.throttle.borrow_mut();
@@ -117,27 +135,21 @@ impl AccountObject {
 
     /// Whose the password is, if it goes with that name. It is found by its digest: that of another password is as
     /// unlike it as any, so that nothing is to be learnt from how long it takes.
-    fn owner(&self, basic: &Basic) -> Result<Option<User>> {
+    fn owner(&self, basic: &Basic) -> Answer<Option<User>> {
         let query = "SELECT data FROM app_passwords WHERE id = ? AND digest = ?";
         let bindings = vec![id_of(basic.password).into(), basic.password.0.to_vec().into()];
-        let data = self.store.blob(query, bindings)?;
-        let Some(body) = data.and_then(|data| read::<AppPasswordBody>(&data).ok()) else { return Ok(None) };
+        let Some(row) = self.store.first(query, bindings)? else { return Ok(None) };
+        let body = stored::app_password(&columns(row).blob()?)?;
         let named = body.user.as_str() == basic.name.as_str() || body.email.as_ref() == Some(&basic.name);
         Ok(named.then_some(User { id: body.user, profile: None, perms: body.perms }))
     }
 
-    fn list(&self, user: Option<UserId>, after: Option<AppPasswordId>, limit: usize) -> Result<Vec<AppPassword>> {
+    fn list(&self, user: Option<UserId>, after: Option<AppPasswordId>, limit: usize) -> Answer<Vec<AppPassword>> {
         let after = after.map(String::from).unwrap_or_default();
         let (user, limit) = (user.map(String::from), SqlStorageValue::Integer(limit as i64));
-        let query = "SELECT id, created, data FROM app_passwords WHERE id > ? AND (?2 IS NULL OR user = ?2) ORDER BY id LIMIT ?";
-        let rows = self.store.rows(query, vec![after.into(), user.into(), limit])?;
-        let password = |row: Row| {
-            let mut row = row.into_iter();
-            let id = AppPasswordId::parse(text(row.next())?).ok()?;
-            let created_at = Timestamp::from_millis(integer(row.next())?);
-            Some(AppPassword { id, created_at, body: read(&blob(row.next())?).ok()? })
-        };
-        Ok(rows.into_iter().filter_map(password).collect())
+        let query = "SELECT id, created, user, label, data FROM app_passwords WHERE id > ? AND (?2 IS NULL OR user = ?2) ORDER BY id LIMIT ?";
+        let rows = self.store.rows(query, vec![after.into(), user.into(), limit])?.into_iter();
+        Ok(rows.map(|row| stored::listed_password(columns(row))).collect::<std::result::Result<_, _>>()?)
     }
 
     fn revoke(&self, which: &str, bindings: Row) -> Result<bool> {
@@ -145,16 +157,11 @@ impl AccountObject {
         Ok(!revoked.is_empty())
     }
 
-    fn rights(&self, user: &UserId) -> Result<Vec<Right>> {
+    /// What is granted to a user. Where any of it cannot be read, nobody knows what else they may.
+    fn rights(&self, user: &UserId) -> Answer<Vec<Right>> {
         let query = "SELECT permission, object FROM grants WHERE user = ? LIMIT 1000";
-        let right = |row: Row| {
-            let mut row = row.into_iter();
-            let permission = Permission::parse(text(row.next())?).ok()?;
-            // None is kept as an empty text: a key has no room for nothing.
-            let object = text(row.next()).filter(|object| !object.is_empty()).map(Object::parse).transpose().ok()?;
-            Some(Right { permission, object })
-        };
-        Ok(self.store.rows(query, vec![user.as_str().into()])?.into_iter().filter_map(right).collect())
+        let rows = self.store.rows(query, vec![user.as_str().into()])?.into_iter();
+        Ok(rows.map(|row| stored::grant(columns(row))).collect::<std::result::Result<_, _>>()?)
     }
 
     fn has_site(&self, site: &SiteName) -> Result<bool> {
@@ -170,18 +177,24 @@ impl AccountObject {
         let an_hour_ago = now.minus(Seconds(3600)).as_millis();
         let query = "SELECT count(*) < ? OR count(*) FILTER (WHERE since > ?) < ? FROM sites";
         let bindings = vec![FREE_SITES.into(), an_hour_ago.into(), NEW_SITES_AN_HOUR.into()];
-        let has_room = self.store.first(query, bindings)?.and_then(|row| integer(row.into_iter().next())) == Some(1);
+        let row = self.store.first(query, bindings)?;
+        let has_room = matches!(row.as_deref(), Some([SqlStorageValue::Integer(1)]));
         if has_room {
             self.store.run("INSERT INTO sites VALUES (?, ?)", vec![site.as_str().into(), now.as_millis().into()])?;
         }
         Ok(has_room)
     }
 
-    async fn erase(&self, user: &UserId) -> Result<()> {
+    /// Erases a user; gives how long one has to wait who asks for that of themselves, where too many did.
+    fn erase(&self, user: &UserId, by_themselves: bool) -> Result<Option<Seconds>> {
+        if by_themselves && let Some(wait) = self.erasing.borrow_mut().spend(clock::now(), &ERASURES) {
+            return Ok(Some(wait));
+        }
         for table in ["app_passwords", "grants"] {
             self.store.run(&format!("DELETE FROM {table} WHERE user = ?"), vec![user.as_str().into()])?;
         }
-        self.store.scrub().await
+        self.store.scrub_soon()?;
+        Ok(None)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::calls::{self, LOGIN_OBJECTS, Object};
 use super::request::Asked;
-use super::{answers, clock, recording, who};
+use super::{answers, clock, logins, recording, who};
 use crate::config::Config;
 use crate::http::Headers;
 use crate::http::admin::{
@@ -18,6 +18,7 @@ use crate::identity::cookies;
 use crate::identity::login::{Digest, SessionKey};
 use crate::identity::memory::{Memory, VERIFIED};
 use crate::identity::permission::Right;
+use crate::presence::allowance::{ERASURES, TokenBuckets};
 use crate::presence::id::{SiteName, UserId};
 use crate::presence::time::Seconds;
 use crate::protocol::admin as body;
@@ -28,9 +29,9 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::time::Duration;
-use worker::{Env, console_error};
+use worker::{Env, Error, console_error};
 
-/// To forget somebody for good an object copies what it keeps, which takes a while where that is much.
+/// To forget somebody an object writes its rows anew, which takes a while where these are many.
 const ERASING_PATIENCE: Duration = Duration::from_secs(25);
 
 /// After which time users may have themselves erased again.
@@ -38,6 +39,8 @@ const ERASE_AGAIN: Seconds = VERIFIED;
 
 thread_local! {
     static ERASED: RefCell<Memory<(SiteName, UserId), ()>> = RefCell::new(Memory::default());
+    /// How many users of a site may still have themselves erased here.
+    static ERASING: RefCell<TokenBuckets<SiteName>> = RefCell::default();
 }
 
 type Answer<T> = Result<T, Problem>;
@@ -62,6 +65,7 @@ pub async fn answer(admin: Admin, asked: &Asked, config: &Config, env: &Env) -> 
         Admin::CreateAppPassword => desk.create_app_password().await,
         Admin::ListAppPasswords { user, after, limit } => {
             let list: Vec<AppPassword> = desk.account(&AccountCall::ListPasswords { user, after, limit }).await?;
+            list.iter().filter(|listed| listed.unreadable).for_each(|_| recording::count_unreadable(&desk.site, env));
             Ok(json(200, body::passwords(&list, limit)))
         }
         Admin::RevokeAppPassword(id) => desk.revoke(&AccountCall::RevokePassword(id)).await,
@@ -93,6 +97,9 @@ pub async fn answer(admin: Admin, asked: &Asked, config: &Config, env: &Env) -> 
 pub async fn permissions(checks: &[Right], asked: &Asked, config: &Config, env: &Env) -> Answer<Reply> {
     let site = asked.site(config)?;
     let standing = who::standing(asked, &site, config, env).await?;
+    if standing.uncertain && !checks.iter().all(|right| standing.may(right)) {
+        return Err(Problem::Unavailable);
+    }
     let body = body::permissions(checks, |right| standing.may(right));
     Ok(json(200, body).with("cache-control", "private, no-store"))
 }
@@ -119,6 +126,7 @@ fn may(admin: &Admin, standing: &Standing, asked: &Asked, config: &Config) -> An
 impl Desk<'_> {
     async fn create_session(&self) -> Answer<Reply> {
         let body = SessionBody::parse(&self.asked.body(MAX_SESSION_BODY).await?)?;
+        self.record_logins().await?;
         // That two keys of 128 random bits are the same will not be seen; that it is tried again costs nothing.
         for _ in 0..3 {
             let key: String = random::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -137,14 +145,17 @@ impl Desk<'_> {
             Verb::Load => {
                 let session: Option<Session> = self.login(digest, &LoginCall::LoadSession(digest)).await?;
                 let session = session.ok_or_else(not_there)?;
+                // Whoever stored it may have done so before that was recorded.
+                self.record_logins().await?;
                 let tag = format!("\"{}\"", session.tag);
                 Ok(json(200, body::session(key.as_str(), &session)).with("etag", tag))
             }
             Verb::Save => {
                 let body = SessionBody::parse(&self.asked.body(MAX_SESSION_BODY).await?)?;
                 let call = LoginCall::SaveSession(digest, body, Precondition::of(self.asked)?);
+                self.record_logins().await?;
                 let saved: bool = self.login(digest, &call).await?;
-                who::forget_login(&self.site, digest);
+                logins::forget(&self.site, digest);
                 if saved { Ok(Reply::no_content()) } else { Err(Problem::PreconditionFailed) }
             }
             Verb::Delete => self.end(digest, &LoginCall::DeleteSession(digest)).await,
@@ -159,6 +170,7 @@ impl Desk<'_> {
             }
             Verb::Save => {
                 let SignOnBody { user, ttl } = SignOnBody::parse(&self.asked.body(MAX_BODY).await?)?;
+                self.record_logins().await?;
                 self.end(digest, &LoginCall::SaveSignOn(digest, user, ttl)).await
             }
             Verb::Delete => self.end(digest, &LoginCall::DeleteSignOn(digest)).await,
@@ -168,8 +180,13 @@ impl Desk<'_> {
     /// Changes a login, of which nothing is remembered any more then.
     async fn end(&self, digest: Digest, call: &LoginCall) -> Answer<Reply> {
         self.login::<()>(digest, call).await?;
-        who::forget_login(&self.site, digest);
+        logins::forget(&self.site, digest);
         Ok(Reply::no_content())
+    }
+
+    /// Has it remembered that the site has logins: one without any is not asked for them.
+    async fn record_logins(&self) -> Answer<()> {
+        logins::record_any(&self.site, self.env).await.map_err(|error| self.failed(&error))
     }
 
     async fn create_app_password(&self) -> Answer<Reply> {
@@ -183,7 +200,7 @@ impl Desk<'_> {
 
     async fn revoke(&self, call: &AccountCall) -> Answer<Reply> {
         let any: bool = self.account(call).await?;
-        who::forget_logins();
+        logins::forget_all();
         if any { Ok(Reply::no_content()) } else { Err(not_there()) }
     }
 
@@ -195,11 +212,19 @@ impl Desk<'_> {
 
     /// Has every object forget a user. Who asks again after a failure loses nothing.
     async fn erase(&self, user: &UserId, by_themselves: bool) -> Answer<()> {
-        // All objects write everything anew for it, so nobody may have that done over and over.
+        // All objects write everything anew for it, so nobody may have that done over and over, be it as another user each time.
         let (key, now) = ((self.site.clone(), user.clone()), clock::now());
-        if by_themselves && ERASED.with_borrow(|erased| erased.recall(&key, now)).is_some() {
-            return Err(Problem::TooManyAttempts(ERASE_AGAIN));
+        if by_themselves {
+            if ERASED.with_borrow(|erased| erased.recall(&key, now)).is_some() {
+                return Err(Problem::TooManyAttempts(ERASE_AGAIN));
+            }
+            let wait = ERASING.with_borrow_mut(|sites| sites.spend(self.site.clone(), now, &ERASURES));
+            wait.map_or(Ok(()), |wait| Err(Problem::TooManyAttempts(wait)))?;
         }
+        // The one of which there is one knows how many have asked for it elsewhere.
+        let call = AccountCall::Erase { user: user.clone(), by_themselves };
+        let wait: Option<Seconds> = self.ask(Object::Accounts(&self.site), &call, ERASING_PATIENCE).await?;
+        wait.map_or(Ok(()), |wait| Err(Problem::TooManyAttempts(wait)))?;
         ERASED.with_borrow_mut(|erased| erased.keep(key, now.plus(ERASE_AGAIN), None));
         recording::forget(&self.site, user);
         let logins = join_all((0..LOGIN_OBJECTS).map(|number| async move {
@@ -209,7 +234,6 @@ impl Desk<'_> {
         for done in logins.await {
             done?;
         }
-        self.ask::<()>(Object::Accounts(&self.site), &AccountCall::Erase(user.clone()), ERASING_PATIENCE).await?;
         // Those too that keep nothing any more: what was deleted there may still be legible.
         let most: u32 = self.ask(Object::Presence(&self.site, 0), &Call::Most, calls::PATIENCE).await?;
         self.presence::<()>(most, &Call::Erase(user.clone()), ERASING_PATIENCE).await?;
@@ -241,10 +265,15 @@ impl Desk<'_> {
     where
         T: for<'a> Deserialize<'a>,
     {
-        calls::ask(self.env, object, call, patience).await.map_err(|error| {
-            console_error!("what a server asked for was not done: {error}");
-            Problem::Unavailable
-        })
+        calls::ask(self.env, object, call, patience).await.map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &Error) -> Problem {
+        console_error!("what a server asked for was not done: {error}");
+        if calls::is_unreadable(error) {
+            recording::count_unreadable(&self.site, self.env);
+        }
+        calls::problem(error, "What is asked for")
     }
 }
 

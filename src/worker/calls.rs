@@ -1,8 +1,10 @@
 //! Calls to our objects. None of them waits for ever.
 
+use super::object::UNREADABLE;
 use super::presence_object::{ENTRY, REFUSED};
 use super::relay_object::ELSEWHERE;
 use super::setup::Setup;
+use crate::http::problem::Problem;
 use crate::identity::login::Digest;
 use crate::presence::id::SiteName;
 use crate::protocol::call::{self, Entry, Refusal, Share};
@@ -74,6 +76,24 @@ pub async fn ask_in_bytes(env: &Env, object: Object<'_>, call: Vec<u8>, patience
     }
 }
 
+/// What an error says of an object that cannot read a row.
+const CANNOT_READ: &str = "the object cannot read what is stored";
+
+/// Whether an object cannot read a row that it needs: it knows neither that there is something nor that there is nothing.
+pub fn is_unreadable(error: &Error) -> bool {
+    matches!(error, Error::RustError(text) if text == CANNOT_READ)
+}
+
+/// The error that says so.
+pub fn cannot_read() -> Error {
+    Error::RustError(CANNOT_READ.into())
+}
+
+/// What that is told as, and whatever else went wrong.
+pub fn problem(error: &Error, what: &'static str) -> Problem {
+    if is_unreadable(error) { Problem::Unreadable(what) } else { Problem::Unavailable }
+}
+
 /// Whether it was the platform that broke off a call: the object has neither been silent nor said anything.
 pub fn has_broken_off(error: &Error) -> bool {
     !matches!(error, Error::RustError(_))
@@ -87,6 +107,7 @@ async fn send(env: &Env, object: Object<'_>, call: Vec<u8>) -> Result<Vec<u8>> {
     let mut response = fetch(env, object, request).await?;
     match response.status_code() {
         200 => response.bytes().await,
+        UNREADABLE => Err(cannot_read()),
         status => Err(Error::RustError(format!("the object answered {status}"))),
     }
 }

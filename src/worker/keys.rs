@@ -20,7 +20,8 @@ const RESPITE: Millis = Millis(1000);
 
 thread_local! {
     static KEPT: RefCell<HashMap<SiteName, Rc<Keys>>> = RefCell::new(HashMap::new());
-    static FAILED: RefCell<HashMap<SiteName, Timestamp>> = RefCell::new(HashMap::new());
+    /// When, and whether the secret cannot be read.
+    static FAILED: RefCell<HashMap<SiteName, (Timestamp, bool)>> = RefCell::new(HashMap::new());
 }
 
 /// The keys, if they are at hand.
@@ -38,8 +39,8 @@ pub async fn get(config: &Config, site: &SiteName, env: &Env, patience: Duration
     }
     let now = clock::now();
     let failed = FAILED.with_borrow(|failed| failed.get(site).copied());
-    if failed.is_some_and(|failed| failed <= now && now.since(failed) < RESPITE) {
-        return Err("the presence object failed a moment ago".into());
+    if let Some((_, unreadable)) = failed.filter(|(failed, _)| *failed <= now && now.since(*failed) < RESPITE) {
+        return Err(if unreadable { calls::cannot_read() } else { "the presence object failed a moment ago".into() });
     }
     if !sites::register(site, config, env).await {
         return Err("the host is not known, and too many new ones come".into());
@@ -49,7 +50,8 @@ pub async fn get(config: &Config, site: &SiteName, env: &Env, patience: Duration
         Err(error) => {
             // Who had less patience than others does not speak for them.
             if patience >= calls::PATIENCE {
-                FAILED.with_borrow_mut(|failed| remember(failed, site, clock::now()));
+                let failed = (clock::now(), calls::is_unreadable(&error));
+                FAILED.with_borrow_mut(|known| remember(known, site, failed));
             }
             return Err(error);
         }

@@ -106,9 +106,9 @@ async fn entry(live: Live, asked: &Asked, site: &SiteName, config: &Config, env:
     let view = View { watch: live.watch, scope: scope.map_err(|denied| who::refusal(denied, asked, config))? };
     let keys = keys::get(config, site, env, calls::PATIENCE).await.map_err(|error| {
         console_error!("no keys: {error}");
-        Problem::Unavailable
+        calls::problem(&error, "The site's secret")
     })?;
-    let known = who::look_up(&asker, &keys, None, env).await.unwrap_or_default();
+    let known = who::look_up(&asker, &keys, false, env).await.unwrap_or_default();
     let (now, window, keys) = (clock::now(), config.window(), &*keys);
     let visitor = Visitor { asker: &asker, known: known.as_ref(), keys, now, window };
     let tab = match live.tab {

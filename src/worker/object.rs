@@ -1,19 +1,19 @@
-//! What all our objects have in common: their storage, their sweeps, and how they forget for good.
+//! What all our objects have in common: their storage and their sweeps.
 
 use super::clock;
+use crate::presence::columns::{Column, Columns};
+use crate::presence::id::Invalid;
 use crate::presence::time::{Millis, Timestamp};
-use js_sys::{Function, Reflect};
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use wasm_bindgen::prelude::wasm_bindgen;
-use wasm_bindgen::{JsCast, JsValue};
-use worker::{Error, Request, Result, SqlStorage, SqlStorageValue, State, console_error};
+use worker::{Error, Request, Response, Result, SqlStorage, SqlStorageValue, State, console_error};
 
-#[wasm_bindgen]
+#[cfg(feature = "test-hooks")]
+#[wasm_bindgen::prelude::wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(js_name = setTimeout)]
-    fn set_timeout(callback: &JsValue, millis: u32);
+    fn set_timeout(callback: &wasm_bindgen::JsValue, millis: u32);
 }
 
 /// How often what nobody needs any more is swept out of storage.
@@ -22,12 +22,50 @@ pub const SWEEP: Millis = Millis(86_400_000);
 /// How many rows it counts for to set an alarm.
 const ALARM: u64 = 1;
 
-/// A blob that lies in 16 pages of its own and fills them to the last byte, so that nothing of theirs is left. (Of a row
-/// with such a blob, 485 bytes lie with the others' beginnings, and each further page of 4,096 holds 4,092.)
-const ZEROS: usize = 485 + 16 * 4092;
+/// The status of the answer of an object that cannot read a row which it needs: it knows neither that there is something
+/// nor that there is nothing.
+pub const UNREADABLE: u16 = 422;
+
+/// Why an object has not done what it was asked.
+pub enum Failure {
+    /// A row that it needs cannot be read.
+    Unreadable(Invalid),
+    /// The platform failed.
+    Platform(Error),
+}
+
+impl From<Invalid> for Failure {
+    fn from(invalid: Invalid) -> Self {
+        Self::Unreadable(invalid)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Platform(error)
+    }
+}
+
+/// What comes of what an object is asked.
+pub type Answer<T> = std::result::Result<T, Failure>;
+
+/// The answer of an object.
+pub fn answered(answer: Answer<Vec<u8>>) -> Result<Response> {
+    match answer {
+        Ok(answer) => Response::from_bytes(answer),
+        Err(Failure::Unreadable(why)) => {
+            console_error!("a stored row cannot be read, and is left as it is: {why}");
+            Ok(Response::empty()?.with_status(UNREADABLE))
+        }
+        Err(Failure::Platform(error)) => Err(error),
+    }
+}
 
 /// A table: its name, and what stands between its parentheses and after.
 pub type Table = (&'static str, &'static str);
+
+/// What is done once to storage when its tables are made, given those that were there before.
+pub type Upgrade = fn(&SqlStorage, &[String]) -> Result<()>;
 
 /// A row as the platform gives it.
 pub type Row = Vec<SqlStorageValue>;
@@ -36,18 +74,39 @@ pub type Row = Vec<SqlStorageValue>;
 pub struct Store {
     state: State,
     tables: &'static [Table],
+    upgrade: Upgrade,
     ready: AssertUnwindSafe<Cell<bool>>,
     written: AssertUnwindSafe<Cell<u64>>,
+    unreadable: AssertUnwindSafe<Cell<u64>>,
     sweeping: AssertUnwindSafe<Cell<bool>>,
     wakes_at: AssertUnwindSafe<Cell<Option<Timestamp>>>,
+    /// When the files are to be scrubbed, once that was looked up.
+    pub(super) scrub_at: AssertUnwindSafe<Cell<Option<Option<Timestamp>>>>,
 }
 
 impl Store {
     /// The storage of an object that keeps these tables.
     pub fn new(state: State, tables: &'static [Table]) -> Self {
         let flag = || AssertUnwindSafe(Cell::new(false));
+        let none = || AssertUnwindSafe(Cell::new(0));
         let (ready, sweeping, wakes_at) = (flag(), flag(), AssertUnwindSafe(Cell::new(None)));
-        Self { state, tables, ready, written: AssertUnwindSafe(Cell::new(0)), sweeping, wakes_at }
+        let scrub_at = AssertUnwindSafe(Cell::new(None));
+        Self {
+            state,
+            tables,
+            upgrade: |_, _| Ok(()),
+            ready,
+            written: none(),
+            unreadable: none(),
+            sweeping,
+            wakes_at,
+            scrub_at,
+        }
+    }
+
+    /// The same, where older releases kept less.
+    pub fn upgraded_by(self, upgrade: Upgrade) -> Self {
+        Self { upgrade, ..self }
     }
 
     /// Runs a statement.
@@ -64,6 +123,16 @@ impl Store {
     /// How many rows were written since this was asked last, as they are billed.
     pub fn take_written(&self) -> u64 {
         self.written.take()
+    }
+
+    /// Counts rows that cannot be read.
+    pub fn count_unreadable(&self, rows: u64) {
+        self.unreadable.set(self.unreadable.get() + rows);
+    }
+
+    /// How many could not be read since this was asked last.
+    pub fn take_unreadable(&self) -> u64 {
+        self.unreadable.take()
     }
 
     /// The rows that a query finds. (`SqlCursor::one` would hang where there is none.)
@@ -145,69 +214,52 @@ impl Store {
         });
     }
 
-    /// Makes what was deleted unreadable in the database's files too.
-    ///
-    /// SQLite leaves deleted bytes where they were: in free pages, in the gaps of pages that are in use, and in its
-    /// log. So every table is copied to pages that were never used, all others are written over with zeros, and the
-    /// object starts anew, with which the log is closed and done away with.
-    pub async fn scrub(&self) -> Result<()> {
-        let (sql, storage) = (self.sql()?, self.state.storage());
-        for table in ["spare", "zeros"] {
-            sql.exec(&format!("DROP TABLE IF EXISTS {table}"), None)?;
-        }
-        // With no page free, whatever is written next goes to new ones.
-        sql.exec("CREATE TABLE spare (data BLOB)", None)?;
-        for row in 0..=sql.database_size() / ZEROS {
-            sql.exec("INSERT INTO spare VALUES (zeroblob(?))", vec![SqlStorageValue::Integer(ZEROS as i64)])?;
-            self.rest(row).await?;
-        }
-        storage.sync().await?;
-        // These rows take up later what is freed now. They are there already, as small as they can be, so that no page
-        // of the table itself is one of those.
-        sql.exec("CREATE TABLE zeros (data BLOB)", None)?;
-        let rows = sql.database_size() / ZEROS + 1;
-        for _ in 0..rows {
-            sql.exec("INSERT INTO zeros VALUES (zeroblob(480))", None)?;
-        }
-        for (name, columns) in self.tables {
-            sql.exec(&format!("ALTER TABLE {name} RENAME TO old_{name}"), None)?;
-            sql.exec(&format!("CREATE TABLE {name} {columns}"), None)?;
-            sql.exec(&format!("INSERT INTO {name} SELECT * FROM old_{name}"), None)?;
-        }
-        for (name, _) in self.tables {
-            sql.exec(&format!("DROP TABLE old_{name}"), None)?;
-        }
-        sql.exec("DROP TABLE spare", None)?;
-        storage.sync().await?;
-        for row in 0..rows {
-            let bindings = vec![SqlStorageValue::Integer(ZEROS as i64), SqlStorageValue::Integer(row as i64 + 1)];
-            sql.exec("UPDATE zeros SET data = zeroblob(?) WHERE rowid = ?", bindings)?;
-            self.rest(row).await?;
-        }
-        sql.exec("DROP TABLE zeros", None)?;
-        storage.sync().await?;
+    /// Has the object start anew, as when its platform moves it.
+    #[cfg(feature = "test-hooks")]
+    pub fn restart(&self) -> Result<()> {
+        use wasm_bindgen::{JsCast, JsValue};
         let state: &JsValue = self.state.as_raw().as_ref();
-        let abort: Function = Reflect::get(state, &"abort".into())?.dyn_into()?;
+        let abort: js_sys::Function = js_sys::Reflect::get(state, &"abort".into())?.dyn_into()?;
         // After the answer is out, and from the runtime's own timer: what it throws may not pass through our futures.
-        set_timeout(abort.bind1(state, &"it starts anew after erasing".into()).as_ref(), 50);
+        set_timeout(abort.bind1(state, &"a test has it start anew".into()).as_ref(), 50);
         Ok(())
     }
 
-    /// Ends a transaction after some megabytes, so that the log stays short.
-    async fn rest(&self, row: usize) -> Result<()> {
-        if row % 32 == 31 { self.state.storage().sync().await } else { Ok(()) }
+    /// The storage as the platform gives it.
+    pub(super) fn storage(&self) -> worker::durable::Storage {
+        self.state.storage()
     }
 
-    fn sql(&self) -> Result<SqlStorage> {
+    /// Which tables there are.
+    pub(super) fn tables(&self) -> &'static [Table] {
+        self.tables
+    }
+
+    pub(super) fn sql(&self) -> Result<SqlStorage> {
         let sql = self.state.storage().sql();
         if !self.ready.get() {
+            let known = sql.exec("SELECT name FROM sqlite_master WHERE type = 'table'", None)?.raw();
+            let known: Vec<_> = known.filter_map(|row| text(row.ok()?.into_iter().next())).collect();
             for (name, columns) in self.tables {
                 sql.exec(&format!("CREATE TABLE IF NOT EXISTS {name} {columns}"), None)?;
             }
+            (self.upgrade)(&sql, &known)?;
             self.ready.set(true);
         }
         Ok(sql)
     }
+}
+
+/// A row, to be read column by column.
+pub fn columns(row: Row) -> Columns {
+    let column = |value| match value {
+        SqlStorageValue::Null => Column::Null,
+        SqlStorageValue::Integer(number) => Column::Integer(number),
+        SqlStorageValue::String(text) => Column::Text(text),
+        SqlStorageValue::Blob(bytes) => Column::Blob(bytes),
+        SqlStorageValue::Boolean(_) | SqlStorageValue::Float(_) => Column::Other,
+    };
+    Columns::of(row.into_iter().map(column).collect())
 }
 
 /// A value as bytes.

@@ -168,7 +168,7 @@ fn visit(asked: &Asked, setup: &Rc<Setup>, env: &Env, ctx: &Context) -> Option<V
                 let config = setup.config().ok()?;
                 let keys = keys::get(config, &site, &env, calls::PATIENCE).await;
                 let keys = keys.map_err(|error| console_error!("a visit was not recorded: {error}")).ok()?;
-                let known = who::look_up(&asker, &keys, None, &env).await.unwrap_or_default();
+                let known = who::look_up(&asker, &keys, false, &env).await.unwrap_or_default();
                 Some((keys, known))
             };
             let identity = identity.boxed_local().shared();

@@ -339,11 +339,11 @@ impl Presence {
     }
 
     fn kept_number(&self, name: &str) -> Result<Option<u32>> {
-        Ok(self.kept(name)?.and_then(|text| text.parse().ok()))
+        Ok(self.store.kept(name)?.and_then(|text| text.parse().ok()))
     }
 
     fn keep_number(&self, name: &str, number: u32) -> Result<()> {
-        self.keep_as(name, number.to_string())
+        self.store.keep_as(name, number.to_string())
     }
 
     fn ask<T: for<'a> serde::Deserialize<'a>>(&self, number: u32, call: &Call) -> impl Future<Output = Result<T>> {

@@ -8,11 +8,11 @@
 //! panic it is built anew from the rows, which are the truth.
 
 use super::clock;
-use super::object::{Store, call, integer, text};
+use super::object::{Store, answered, call};
 use super::presence_moves::Among;
 use super::presence_relays::Relays;
 use super::presence_room::Room;
-use super::presence_rows::{RingRows, TABLES};
+use super::presence_rows::{LOGINS, RingRows, TABLES, upgrade};
 use super::sockets::Sockets;
 use super::waiting::Timer;
 use crate::config::Config;
@@ -82,8 +82,6 @@ pub struct Presence {
     pub room: RefCell<Room>,
     /// What those who watch have said; none where the settings are not sound.
     recorder: RefCell<Option<Recorder>>,
-    /// When the files are to be scrubbed.
-    pub scrub_at: Cell<Option<Timestamp>>,
     timer: Timer,
 }
 
@@ -102,7 +100,7 @@ impl DurableObject for PresenceObject {
             env,
             among,
             relays: Relays::default(),
-            store: Store::new(state, &TABLES),
+            store: Store::new(state, &TABLES).upgraded_by(upgrade),
             config,
             site: RefCell::default(),
             register: RefCell::default(),
@@ -111,7 +109,6 @@ impl DurableObject for PresenceObject {
             asked: Cell::new(None),
             room,
             recorder: RefCell::new(recorder),
-            scrub_at: Cell::new(None),
             timer: Timer::default(),
         });
         Self { presence: AssertUnwindSafe(presence) }
@@ -126,7 +123,7 @@ impl DurableObject for PresenceObject {
             presence.store.woken();
             let more = presence.sweep()?;
             presence.store.swept(more).await;
-            presence.scrub_if_due().await?;
+            presence.store.scrub_if_due().await?;
         }
         if let Some(entry) = request.headers().get(ENTRY)? {
             return presence.enter(read_text(&entry).map_err(|error| Error::RustError(error.to_string()))?);
@@ -160,7 +157,17 @@ impl DurableObject for PresenceObject {
                 })?;
                 write(&())
             }
-            Call::Secret => write(&presence.secret()?),
+            Call::Secret => {
+                let secret = presence.secret();
+                return answered(secret.map(|secret| write(&secret)));
+            }
+            Call::HasLogins => write(&presence.store.kept(LOGINS)?.is_some()),
+            Call::RecordLogins => {
+                if presence.store.kept(LOGINS)?.is_none() {
+                    presence.store.keep_as(LOGINS, "yes".into())?;
+                }
+                write(&())
+            }
             Call::PassedOn(reports) => {
                 presence.has_strangers()?;
                 presence.hear_batch(reports, Vec::new(), None)?;
@@ -184,7 +191,7 @@ impl DurableObject for PresenceObject {
                 presence.room.borrow_mut().dismiss(&user);
                 presence.relays.note_ended(MemberKey::User(user.clone()));
                 presence.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(clock::now(), &user));
-                presence.scrub_soon().await?;
+                presence.store.scrub_soon()?;
                 write(&())
             }
         };
@@ -197,7 +204,7 @@ impl DurableObject for PresenceObject {
         presence.with_site(|_, _| Ok(()))?;
         let more = if presence.sweep_is_due()? { presence.sweep()? } else { true };
         presence.store.swept(more).await;
-        presence.scrub_if_due().await?;
+        presence.store.scrub_if_due().await?;
         Response::empty()
     }
 
@@ -424,6 +431,7 @@ impl Presence {
     fn bring_up_to_date(&self, site: &mut Site) -> Result<()> {
         // What the last row cost is told by the next one.
         site.totals.rows += self.store.take_written();
+        site.totals.unreadable += self.store.take_unreadable();
         self.advance(site)?;
         self.hear_taken(site, |recorder| recorder.is_due(clock::now()));
         self.keep(site.outcome())?;
@@ -494,21 +502,19 @@ impl Presence {
             None => {}
         }
         let deadline = self.room.borrow().deadline();
-        self.store.wake_by(site.deadline().into_iter().chain(deadline).chain(self.scrub_at.get()).min(), now);
+        // What cannot be looked up now is looked up by the next alarm.
+        let scrub = self.store.scrub_due().ok().flatten();
+        self.store.wake_by(site.deadline().into_iter().chain(deadline).chain(scrub).min(), now);
     }
 
     #[inline(never)]
     fn load(&self) -> Result<Site> {
         self.register.replace(Register::default());
         self.take_over()?;
-        self.scrub_at.set(self.kept_time("scrub_at")?);
-        self.relays.remember(self.kept("followed")?.is_some());
+        self.relays.remember(self.store.kept("followed")?.is_some());
         let rows = RingRows::of(&self.store)?;
         let (window, now) = (self.config()?.window(), clock::now());
-        let hidden = self.store.rows("SELECT user, at FROM hidden", Vec::new())?.into_iter().filter_map(|row| {
-            let mut row = row.into_iter();
-            Some((UserId::parse(text(row.next())?).ok()?, Timestamp::from_millis(integer(row.next())?)))
-        });
+        let hidden = self.hidden(now)?;
         let (mut site, mut outcome, unreadable) = Site::restore(window, &rows, now, &self.leases(window, now));
         rows.done()?;
         site.totals.wakes += 1;

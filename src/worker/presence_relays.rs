@@ -151,7 +151,7 @@ impl Presence {
         drop(heard);
         self.relays.asked.set(self.relays.asked.get() + 1);
         if !self.relays.followed.replace(true) {
-            self.keep_as("followed", "1".to_owned())?;
+            self.store.keep_as("followed", "1".to_owned())?;
         }
         self.with_site(|presence, site| {
             let (version, at) = (site.version(), site.now());
@@ -248,7 +248,7 @@ impl Presence {
         self.relays.take_untold();
         // Nobody is connected any more, whatever was heard of them.
         self.relays.heard.borrow_mut().clear();
-        if let Err(error) = self.forget_kept("followed") {
+        if let Err(error) = self.store.forget_kept("followed") {
             console_error!("it is not forgotten that it is followed: {error}");
         }
     }

@@ -1,25 +1,29 @@
 //! What the object that keeps a site's presence writes down, and what it finds there.
 
 use super::clock;
-use super::object::{Row, Store, Table, blob, integer};
+use super::object::{Answer, Row, Store, Table, blob, columns, integer};
 use super::presence_object::Presence;
 use crate::presence::id::{Topic, UserId};
 use crate::presence::member::{Departure, MemberKey, Viewed};
 use crate::presence::record::{self, Head};
-use crate::presence::register::{Filled, Shelf};
+use crate::presence::register::{Filled, Form, Shelf};
 use crate::presence::site::erasing::topic_of;
 use crate::presence::site::{Outcome, Rows, Site};
 use crate::presence::time::Timestamp;
-use crate::protocol::{Kept, still_kept};
+use crate::protocol::{Kept, still_kept, stored};
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
-use worker::{Error, Result, SqlStorageValue};
+use worker::{Error, Result, SqlStorage, SqlStorageValue};
 
 /// The most viewers of a topic that are told apart: of more, those seen last.
 const MAX_VIEWERS: i64 = 10_000;
 
-/// Its tables.
-pub const TABLES: [Table; 6] = [
+/// By what it is kept that a session or a sign-on was once stored for the site.
+pub const LOGINS: &str = "logins";
+
+/// Its tables. Each column is a plain value and stays what it is, and what `data` holds has the number of its form in its
+/// first byte (see `presence::record`): a release may add tables and forms, and change none (rows are copied whole).
+pub const TABLES: [Table; 7] = [
     // One row a batch, written over when its time has passed.
     ("ring", "(slot INTEGER PRIMARY KEY, data BLOB NOT NULL)"),
     // Users who went of late, one row for those who went at about the same time.
@@ -33,8 +37,19 @@ pub const TABLES: [Table; 6] = [
     ),
     // One row a user who hides.
     ("hidden", "(user TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID"),
-    ("kept", "(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"),
+    super::kept::TABLE,
+    // What this release cannot read, of which the place was needed: which form it has by its number, and since when it is here.
+    ("aside", "(id INTEGER PRIMARY KEY, form INTEGER NOT NULL, at INTEGER NOT NULL, data BLOB NOT NULL)"),
 ];
+
+/// Storage that was begun before it was recorded whether the site has logins may be of one that has.
+pub fn upgrade(sql: &SqlStorage, known: &[String]) -> Result<()> {
+    let is_known = |table: &str| known.iter().any(|name| name == table);
+    if is_known("ring") && !is_known("aside") {
+        sql.exec("INSERT OR IGNORE INTO kept VALUES (?, 'yes')", vec![LOGINS.into()])?;
+    }
+    Ok(())
+}
 
 /// The rows that a site is built from.
 pub struct RingRows<'a> {
@@ -50,7 +65,8 @@ impl<'a> RingRows<'a> {
         let rows = store.rows("SELECT slot, substr(data, 1, ?) FROM ring", bytes)?;
         let head = |row: Row| {
             let mut row = row.into_iter();
-            Some((integer(row.next())?, blob(row.next())?))
+            // One that holds no bytes cannot be read, as one that holds too few.
+            Some((integer(row.next())?, blob(row.next()).unwrap_or_default()))
         };
         Ok(Self { store, heads: rows.into_iter().filter_map(head).collect(), failed: RefCell::default() })
     }
@@ -115,9 +131,12 @@ impl Presence {
     }
 
     /// The secret that is kept for this site; 256 random bits the first time.
-    pub fn secret(&self) -> Result<Vec<u8>> {
-        if let Some(secret) = self.store.blob("SELECT value FROM kept WHERE name = 'secret'", Vec::new())? {
-            return Ok(secret);
+    ///
+    /// # Errors
+    /// When one is kept that cannot be read: it is not replaced, or all that was signed by it would be worth nothing.
+    pub fn secret(&self) -> Answer<Vec<u8>> {
+        if let Some(row) = self.store.first("SELECT value FROM kept WHERE name = 'secret'", Vec::new())? {
+            return Ok(stored::secret(columns(row)).inspect_err(|_| self.store.count_unreadable(1))?);
         }
         let mut secret = vec![0; 32];
         getrandom::fill(&mut secret).map_err(|error| Error::RustError(error.to_string()))?;
@@ -133,7 +152,9 @@ impl Presence {
         self.relays.tell_anew();
         let mut register = self.register.borrow_mut();
         let sheets = Sheets(&self.store);
-        register.forget(std::slice::from_ref(user), &sheets)?;
+        register.erase(user, &sheets)?;
+        // What cannot be read may tell of them.
+        self.store.run("DELETE FROM aside", Vec::new())?;
         self.store.run("DELETE FROM hidden WHERE user = ?", vec![user.as_str().into()])?;
         for hidden in [false, true] {
             let key = viewer(&MemberKey::User(user.clone()), hidden);
@@ -145,16 +166,42 @@ impl Presence {
         register.forget_topic(&topic, &sheets)
     }
 
-    /// Takes over what an older release kept: a row for each user who went.
+    /// Takes over what an older release kept, a row for each user who went; and what was put aside and can be read by now.
     pub fn take_over(&self) -> Result<()> {
+        let (store, sheets) = (&self.store, Sheets(&self.store));
+        let mut departures = Vec::new();
         let old = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'last_seen'";
-        if self.store.first(old, Vec::new())?.is_none() {
-            return Ok(());
+        if store.first(old, Vec::new())?.is_some() {
+            for row in store.rows("SELECT data FROM last_seen", Vec::new())? {
+                let data = blob(row.into_iter().next()).unwrap_or_default();
+                match Form::Departure.read(&data) {
+                    Some(read) => departures.extend(read),
+                    None => sheets.put_aside(Form::Departure, &data)?,
+                }
+            }
+            store.run("DROP TABLE last_seen", Vec::new())?;
         }
-        let departures = self.store.rows("SELECT data FROM last_seen", Vec::new())?.into_iter();
-        let departures = departures.filter_map(|row| record::decode(&blob(row.into_iter().next())?).ok()).collect();
-        self.register.borrow_mut().note(departures, self.since()?, &Sheets(&self.store))?;
-        self.store.run("DROP TABLE last_seen", Vec::new())
+        for row in store.rows("SELECT id, form, data FROM aside", Vec::new())? {
+            let mut row = row.into_iter();
+            let (id, form, data) = (row.next(), integer(row.next()).and_then(Form::of), blob(row.next()));
+            if let Some(read) = form.zip(data).and_then(|(form, data)| form.read(&data)) {
+                departures.extend(read);
+                store.run("DELETE FROM aside WHERE id = ?", id.into_iter().collect())?;
+            }
+        }
+        self.register.borrow_mut().note(departures, self.since()?, &sheets)
+    }
+
+    /// Who hides, and since when. Of whom that cannot be read hides until they say otherwise from now on.
+    pub fn hidden(&self, now: Timestamp) -> Result<Vec<(UserId, Timestamp)>> {
+        let rows = self.store.rows("SELECT user, at FROM hidden", Vec::new())?;
+        let hidden = rows.into_iter().filter_map(|row| {
+            let mut row = columns(row);
+            let (user, at) = (row.text().and_then(UserId::parse), row.time());
+            self.store.count_unreadable(u64::from(user.is_err() || at.is_err()));
+            Some((user.ok()?, at.unwrap_or(now)))
+        });
+        Ok(hidden.collect())
     }
 }
 
@@ -177,7 +224,8 @@ impl Kept for Presence {
         let Ok(since) = self.since() else { return Vec::new() };
         let bindings = vec![topic.as_str().into(), since.as_millis().into(), MAX_VIEWERS.into()];
         let rows = self.store.rows(query, bindings).unwrap_or_default();
-        rows.into_iter().filter_map(|row| record::decode(&blob(row.into_iter().next())?).ok()).collect()
+        let viewed = rows.into_iter().map(|row| columns(row).blob().and_then(|data| record::decode(&data)));
+        viewed.filter_map(|viewed| viewed.inspect_err(|_| self.store.count_unreadable(1)).ok()).collect()
     }
 }
 
@@ -194,9 +242,13 @@ impl Sheets<'_> {
 impl Shelf for Sheets<'_> {
     type Error = Error;
 
-    fn notes(&self) -> Result<Vec<Vec<u8>>> {
-        let rows = self.0.rows("SELECT data FROM notes", Vec::new())?;
-        Ok(rows.into_iter().filter_map(|row| blob(row.into_iter().next())).collect())
+    fn notes(&self) -> Result<Vec<(u64, Vec<u8>)>> {
+        let rows = self.0.rows("SELECT slot, data FROM notes", Vec::new())?;
+        let note = |row: Row| {
+            let mut row = row.into_iter();
+            Some((integer(row.next())? as u64, blob(row.next()).unwrap_or_default()))
+        };
+        Ok(rows.into_iter().filter_map(note).collect())
     }
 
     fn put_note(&self, slot: u64, note: Option<Vec<u8>>) -> Result<()> {
@@ -215,7 +267,7 @@ impl Shelf for Sheets<'_> {
         let rows = self.0.rows(query, vec![(*starts.start()).into(), (*starts.end()).into()])?;
         let sheet = |row: Row| {
             let mut row = row.into_iter();
-            Some((integer(row.next())?, blob(row.next())?))
+            Some((integer(row.next())?, blob(row.next()).unwrap_or_default()))
         };
         Ok(rows.into_iter().filter_map(sheet).collect())
     }
@@ -250,6 +302,18 @@ impl Shelf for Sheets<'_> {
             ),
             None => self.0.run("DELETE FROM sheets WHERE start = ?", vec![start.into()]),
         }
+    }
+
+    fn count_unreadable(&self) {
+        self.0.count_unreadable(1);
+    }
+
+    fn put_aside(&self, form: Form, data: &[u8]) -> Result<()> {
+        self.count_unreadable();
+        self.0.run(
+            "INSERT INTO aside (form, at, data) VALUES (?, ?, ?)",
+            vec![form.number().into(), clock::now().as_millis().into(), data.to_vec().into()],
+        )
     }
 }
 

@@ -57,11 +57,11 @@ async fn record_as(
     let site = asked.site(config)?;
     let keys = keys::get(config, &site, env, PATIENCE).await.map_err(|error| {
         console_error!("no keys: {error}");
-        Problem::Unavailable
+        calls::problem(&error, "The site's secret")
     })?;
     let asker = asked.asker(site.clone(), config);
     // Who cannot be looked up is a guest.
-    let known = who::look_up(&asker, &keys, None, env).await.unwrap_or_default();
+    let known = who::look_up(&asker, &keys, false, env).await.unwrap_or_default();
     let (now, window) = (clock::now(), config.window());
     let visitor = Visitor { asker: &asker, known: known.as_ref(), keys: &keys, now, window };
     for signal in signals(&visitor) {
@@ -167,6 +167,13 @@ pub fn take_along(site: &SiteName, key: KeyRef<'_>) -> Vec<Signal> {
 pub fn take_back(site: &SiteName, signals: Vec<Signal>) {
     let reports = signals.into_iter().map(|signal| Report { age: Millis(0), signal });
     with_known(site, |recorder| recorder.put_back(clock::now(), reports.collect(), Counted::default()));
+}
+
+/// Counts that an object of the site could not read a row, to be told with the next batch.
+pub fn count_unreadable(site: &SiteName, env: &Env) {
+    if let Ok(config) = Setup::of(env).config() {
+        with(site, config, Recorder::count_unreadable);
+    }
 }
 
 /// Notes who is known by their key no more.

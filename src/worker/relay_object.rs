@@ -206,7 +206,7 @@ impl Relay {
         super::object::heed(request, &called).await?;
         if hooks::fault() == format!("restart-{called}") {
             hooks::set(None, Some("none".to_owned()));
-            self.store.scrub().await?;
+            self.store.restart()?;
         }
         Ok(())
     }

@@ -93,7 +93,8 @@ pub fn send(socket: &web_sys::WebSocket, message: &JsValue) {
     let _ = socket.unchecked_ref::<Socket>().send(message);
 }
 
-/// Keeps something with a socket, which outlives our memory.
+/// Keeps something with a socket, which outlives our memory. It does not outlive a deployment, which closes every socket, so
+/// that its form may change with each release.
 pub fn attach(socket: &web_sys::WebSocket, data: &[u8]) {
     let _ = socket.unchecked_ref::<Socket>().attach(&Uint8Array::from(data));
 }

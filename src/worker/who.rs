@@ -2,29 +2,26 @@
 
 use super::calls::{self, Object};
 use super::request::Asked;
-use super::{clock, keys, sites};
+use super::{clock, keys, logins, recording, sites};
 use crate::config::Config;
 use crate::http::Headers;
 use crate::http::problem::{Challenge, Problem};
 use crate::identity::access::{Denied, Standing};
-use crate::identity::login::{Basic, Digest, Login};
-use crate::identity::memory::{ByLogin, FOUND, MISSED, Memory, VERIFIED};
+use crate::identity::lookups::{Outcome, RESPITE, Unknown};
+use crate::identity::memory::{FOUND, Memory, VERIFIED};
 use crate::identity::permission::Right;
 use crate::identity::token::Claims;
 use crate::identity::{Asker, Keys, Known, User};
 use crate::presence::id::{SiteName, UserId};
-use crate::presence::time::{Seconds, Timestamp};
-use crate::protocol::call::{AccountCall, LoginCall, Verified};
+use crate::protocol::call::AccountCall;
 use futures_util::future::{join, join_all};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 use worker::{Env, console_error};
 
-/// Whoever cannot be looked up by then is a guest.
+/// What is granted is not waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// And is one for this long, so that an object that is down is not asked by every request.
-const RESPITE: Seconds = Seconds(2);
 
 /// What is granted, by site and user.
 type Granted = Memory<(SiteName, UserId), Rc<Vec<Right>>>;
@@ -32,24 +29,30 @@ type Granted = Memory<(SiteName, UserId), Rc<Vec<Right>>>;
 thread_local! {
     /// Tokens that were verified, each for the site that it is for: a browser sends its cookie with every request.
     static TOKENS: RefCell<Memory<String, Rc<(SiteName, Claims)>>> = RefCell::new(Memory::default());
-    static LOGINS: RefCell<ByLogin<Rc<User>>> = RefCell::new(Memory::default());
     static RIGHTS: RefCell<Granted> = RefCell::new(Memory::default());
 }
 
 /// The user that a request shows, if that is known without asking anybody; `None` where somebody has to be asked.
 pub fn at_hand(asker: &Asker, keys: &Keys) -> Option<Option<Known>> {
+    remembered(asker, keys).map(Result::unwrap_or_default)
+}
+
+fn remembered(asker: &Asker, keys: &Keys) -> Option<Result<Option<Known>, Unknown>> {
     let now = clock::now();
     if let Some(known) = signed(asker, keys) {
-        return Some(Some(known));
+        return Some(Ok(Some(known)));
     }
-    for digest in digests(asker) {
-        match LOGINS.with_borrow(|logins| logins.recall(&(asker.site.clone(), digest), now)) {
-            None => return None,
-            Some(Some(user)) => return Some(Some(Known::LoggedIn { user: (*user).clone(), first: false })),
-            Some(None) => {}
+    let logins = asker.logins.iter().map(|login| logins::recall_login(&asker.site, login, now));
+    let basic = asker.basic.iter().map(|basic| logins::recall_basic(&asker.site, basic, now));
+    let mut sure = true;
+    for outcome in logins.chain(basic) {
+        match outcome? {
+            Outcome::Found(user) => return Some(Ok(Some(Known::LoggedIn { user: (*user).clone(), first: false }))),
+            Outcome::Nobody => {}
+            Outcome::Unsure => sure = false,
         }
     }
-    Some(None)
+    Some(if sure { Ok(None) } else { Err(Unknown::Unsure) })
 }
 
 /// The user whom a token of ours names.
@@ -70,27 +73,38 @@ pub fn signed(asker: &Asker, keys: &Keys) -> Option<Known> {
 }
 
 /// The user that a request shows. All that has to be looked up is looked up at once, so that it takes one round trip.
-/// Failed passwords are counted where a `client` is told.
+/// Failed passwords are counted by the site's object where they are `counted`.
 ///
 /// # Errors
-/// How long the next attempt has to wait, after so many failures.
-pub async fn look_up(asker: &Asker, keys: &Keys, client: Option<u64>, env: &Env) -> Result<Option<Known>, Seconds> {
-    if let Some(known) = at_hand(asker, keys) {
-        return Ok(known);
+/// Where nobody was found and not all could be looked up, or has to wait.
+pub async fn look_up(asker: &Asker, keys: &Keys, counted: bool, env: &Env) -> Result<Option<Known>, Unknown> {
+    if let Some(known) = remembered(asker, keys) {
+        return known;
     }
-    let logins = join_all(asker.logins.iter().map(|login| look_up_login(&asker.site, *login, env)));
+    let own = asker.client(keys, clock::now());
+    // Where nobody tells addresses all are one client, and none of them is to be out of reach of their login by the others.
+    let client = (!asker.address.is_empty()).then_some(own);
+    let logins = async {
+        let any = !asker.logins.is_empty() && logins::any(&asker.site, env).await;
+        let logins = asker.logins.iter().filter(|_| any);
+        join_all(logins.map(|login| logins::look_up(&asker.site, *login, client, env))).await
+    };
     let basic = async {
         match &asker.basic {
-            Some(basic) => verify(&asker.site, basic, client, env).await,
-            None => Ok(None),
+            Some(basic) => logins::verify(&asker.site, basic, client, counted.then_some(own), env).await,
+            None => Ok(Outcome::Nobody),
         }
     };
     let (logins, basic) = join(logins, basic).await;
-    let user = match logins.into_iter().flatten().next() {
-        Some(user) => Some(user),
-        None => basic?,
-    };
-    Ok(user.map(|user| Known::LoggedIn { user: (*user).clone(), first: true }))
+    let mut sure = true;
+    for outcome in logins.into_iter().map(Ok).chain([basic]) {
+        match outcome? {
+            Outcome::Found(user) => return Ok(Some(Known::LoggedIn { user: (*user).clone(), first: true })),
+            Outcome::Nobody => {}
+            Outcome::Unsure => sure = false,
+        }
+    }
+    if sure { Ok(None) } else { Err(Unknown::Unsure) }
 }
 
 /// Who asks and what they may do, with what is granted to them.
@@ -126,21 +140,24 @@ async fn standing_counted(
         Ok(keys) => keys,
         Err(error) => {
             console_error!("no keys: {error}");
-            return Ok(Standing::default());
+            return Ok(Standing { uncertain: true, ..Standing::default() });
         }
     };
-    let client = counted.then(|| asker.client(&keys, clock::now()));
-    let known = look_up(&asker, &keys, client, env).await.map_err(Problem::TooManyAttempts)?;
-    Ok(standing_of(known.map(|known| known.user().clone()), site, env).await)
+    match look_up(&asker, &keys, counted, env).await {
+        Ok(known) => Ok(standing_of(known.map(|known| known.user().clone()), site, env).await),
+        Err(Unknown::Wait(wait)) => Err(Problem::TooManyAttempts(wait)),
+        Err(Unknown::Unsure) => Ok(Standing { uncertain: true, ..Standing::default() }),
+    }
 }
 
 /// What a user may do, with what is granted to them.
 pub async fn standing_of(user: Option<User>, site: &SiteName, env: &Env) -> Standing {
     let granted = match &user {
         Some(user) => rights(site, &user.id, env).await,
-        None => Rc::default(),
+        None => Some(Rc::default()),
     };
-    Standing { admin: false, user, granted: (*granted).clone() }
+    let uncertain = granted.is_none();
+    Standing { admin: false, user, granted: granted.as_deref().cloned().unwrap_or_default(), uncertain }
 }
 
 /// What is told to somebody who may not. A script on a page is not told of passwords: its browser would ask for one.
@@ -150,13 +167,9 @@ pub fn refusal(denied: Denied, asked: &Asked, config: &Config) -> Problem {
     match denied {
         Denied::SignIn if scripted => Problem::SignIn(Challenge::Bearer(realm)),
         Denied::SignIn => Problem::SignIn(Challenge::Basic(realm)),
+        Denied::Unsure => Problem::Unavailable,
         Denied::Forbidden => Problem::Forbidden("You may not see or do this; ACCESS says who may.".into()),
     }
-}
-
-/// Forgets a login, as it has changed.
-pub fn forget_login(site: &SiteName, digest: Digest) {
-    LOGINS.with_borrow_mut(|logins| logins.forget(&(site.clone(), digest)));
 }
 
 /// Forgets what is granted to a user, as it has changed.
@@ -164,75 +177,29 @@ pub fn forget_rights(site: &SiteName, user: &UserId) {
     RIGHTS.with_borrow_mut(|rights| rights.forget(&(site.clone(), user.clone())));
 }
 
-/// Forgets a user altogether; without one, every login by a password.
+/// Forgets a user altogether.
 pub fn forget_user(site: &SiteName, user: &UserId) {
-    LOGINS.with_borrow_mut(|logins| logins.forget_where(|known| known.id == *user));
+    logins::forget_user(user);
     forget_rights(site, user);
 }
 
-/// Forgets all logins, as one was revoked of which only its id is known.
-pub fn forget_logins() {
-    LOGINS.with_borrow_mut(|logins| *logins = Memory::default());
-}
-
-/// What a request may be known by, in the order in which it counts.
-fn digests(asker: &Asker) -> impl Iterator<Item = Digest> + '_ {
-    asker.logins.iter().map(Login::digest).chain(asker.basic.iter().map(Basic::digest))
-}
-
-async fn look_up_login(site: &SiteName, login: Login, env: &Env) -> Option<Rc<User>> {
-    let (key, now) = ((site.clone(), login.digest()), clock::now());
-    if let Some(user) = LOGINS.with_borrow(|logins| logins.recall(&key, now)) {
-        return user;
-    }
-    let call = LoginCall::LookUp(login);
-    let found: worker::Result<Option<User>> = calls::ask(env, Object::of_login(site, key.1), &call, PATIENCE).await;
-    let (user, good_for) = match found {
-        Ok(Some(user)) => (Some(Rc::new(user)), FOUND),
-        Ok(None) => (None, MISSED),
-        Err(error) => {
-            console_error!("a login could not be looked up: {error}");
-            (None, RESPITE)
-        }
-    };
-    remember(key, now, good_for, user)
-}
-
-async fn verify(site: &SiteName, basic: &Basic, client: Option<u64>, env: &Env) -> Result<Option<Rc<User>>, Seconds> {
-    let (key, now) = ((site.clone(), basic.digest()), clock::now());
-    let call = AccountCall::Verify { basic: basic.clone(), client };
-    let verified: worker::Result<Verified> = calls::ask(env, Object::Accounts(site), &call, PATIENCE).await;
-    match verified {
-        Ok(Verified::User(user)) => Ok(remember(key, now, VERIFIED, Some(Rc::new(user)))),
-        // Who fails on purpose is counted there each time; a page's own password is none of ours, and not asked for again.
-        Ok(Verified::Nobody) if client.is_some() => Ok(None),
-        Ok(Verified::Nobody) => Ok(remember(key, now, MISSED, None)),
-        Ok(Verified::SlowDown(wait)) => Err(wait),
-        Err(error) => {
-            console_error!("a password could not be verified: {error}");
-            Ok(remember(key, now, RESPITE, None))
-        }
-    }
-}
-
-fn remember(key: (SiteName, Digest), now: Timestamp, good_for: Seconds, user: Option<Rc<User>>) -> Option<Rc<User>> {
-    LOGINS.with_borrow_mut(|logins| logins.keep(key, now.plus(good_for), user.clone()));
-    user
-}
-
-async fn rights(site: &SiteName, user: &UserId, env: &Env) -> Rc<Vec<Right>> {
+/// What is granted to a user, if that can be found out.
+async fn rights(site: &SiteName, user: &UserId, env: &Env) -> Option<Rc<Vec<Right>>> {
     let (key, now) = ((site.clone(), user.clone()), clock::now());
     if let Some(rights) = RIGHTS.with_borrow(|rights| rights.recall(&key, now)) {
-        return rights.unwrap_or_default();
+        return rights;
     }
     let call = AccountCall::Rights(user.clone());
     let (rights, good_for) = match calls::ask::<Vec<Right>>(env, Object::Accounts(site), &call, PATIENCE).await {
         Ok(rights) => (Some(Rc::new(rights)), FOUND),
         Err(error) => {
             console_error!("what is granted could not be looked up: {error}");
+            if calls::is_unreadable(&error) {
+                recording::count_unreadable(site, env);
+            }
             (None, RESPITE)
         }
     };
     RIGHTS.with_borrow_mut(|known| known.keep(key, now.plus(good_for), rights.clone()));
-    rights.unwrap_or_default()
+    rights
 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ops::RangeInclusive;
-use whos_online::presence::register::{Filled, Shelf};
+use whos_online::presence::register::{Filled, Form, Shelf};
 use whos_online::presence::time::Timestamp;
 
 /// A shelf in memory.
@@ -14,6 +14,10 @@ pub struct Rows {
     pub sheets: RefCell<BTreeMap<i64, Filled>>,
     /// How many rows were written.
     pub written: Cell<usize>,
+    /// What could not be read and was put aside.
+    pub aside: RefCell<Vec<(Form, Vec<u8>)>>,
+    /// How often something could not be read.
+    pub unreadable: Cell<usize>,
 }
 
 impl Rows {
@@ -30,8 +34,8 @@ impl Rows {
 impl Shelf for Rows {
     type Error = Infallible;
 
-    fn notes(&self) -> Result<Vec<Vec<u8>>, Infallible> {
-        Ok(self.notes.borrow().values().cloned().collect())
+    fn notes(&self) -> Result<Vec<(u64, Vec<u8>)>, Infallible> {
+        Ok(self.notes.borrow().iter().map(|(slot, note)| (*slot, note.clone())).collect())
     }
 
     fn put_note(&self, slot: u64, note: Option<Vec<u8>>) -> Result<(), Infallible> {
@@ -71,6 +75,16 @@ impl Shelf for Rows {
         let before = sheets.remove(&start);
         self.count(before.is_some() || sheet.is_some());
         sheets.extend(sheet.map(|sheet| (start, sheet)));
+        Ok(())
+    }
+
+    fn count_unreadable(&self) {
+        self.unreadable.set(self.unreadable.get() + 1);
+    }
+
+    fn put_aside(&self, form: Form, data: &[u8]) -> Result<(), Infallible> {
+        self.count_unreadable();
+        self.aside.borrow_mut().push((form, data.to_vec()));
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ const READS: [&str; 11] = [
 ];
 
 /// A site that names whomever the query says, with these permissions, on a page about that topic.
-fn site() -> Origin {
+pub fn site() -> Origin {
     Origin::with_headers(|request| {
         let query = request.target.split_once('?').map_or("", |(_, query)| query);
         query.split('&').filter(|pair| !pair.is_empty()).fold(String::new(), |headers, pair| {

@@ -15,6 +15,7 @@ mod django;
 mod django_site;
 mod django_users;
 mod durability;
+mod erasing;
 mod faults;
 mod harness;
 mod hosts;
@@ -28,6 +29,7 @@ mod live_socket;
 #[path = "../bench/load.rs"]
 mod load;
 mod logins;
+mod look_ups;
 mod metrics;
 mod million;
 mod origin;
@@ -39,3 +41,5 @@ mod seen;
 mod shards;
 #[path = "../bench/site.rs"]
 mod site;
+mod unreadable;
+mod upgrade;

@@ -3,6 +3,16 @@
 use super::{Outcome, Site};
 use crate::presence::id::{Topic, UserId};
 use crate::presence::member::{Kind, MemberKey};
+use crate::presence::time::{Seconds, Timestamp};
+
+/// How far apart an object scrubs its files at the least: it writes all that it keeps anew for that.
+const SCRUBS_APART: Seconds = Seconds(600);
+
+/// When an object is to scrub its files that has deleted something now and has scrubbed them last at that time. One that was
+/// scrubbed in the future, as the clock was put back, waits for nothing.
+pub fn scrub_at(scrubbed: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    scrubbed.filter(|last| *last <= now).map_or(now, |last| last.plus(SCRUBS_APART)).max(now)
+}
 
 /// What a page about a user has for its topic.
 pub fn topic_of(user: &UserId) -> Option<Topic> {
@@ -44,5 +54,20 @@ impl Site {
             outcome.writes.push(self.write_row(&[], &[]));
         }
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_scrubbed_at_once_and_then_ten_minutes_later_at_the_earliest() {
+        let at = |seconds: i64| Timestamp::from_millis(1_795_203_180_000 + seconds * 1000);
+        assert_eq!(scrub_at(None, at(0)), at(0));
+        assert_eq!(scrub_at(Some(at(0)), at(1)), at(600));
+        assert_eq!(scrub_at(Some(at(0)), at(599)), at(600));
+        assert_eq!(scrub_at(Some(at(0)), at(4000)), at(4000));
+        assert_eq!(scrub_at(Some(at(1)), at(0)), at(0), "the clock was put back");
     }
 }
