@@ -9,6 +9,7 @@ mod batch;
 pub mod bounds;
 mod compact;
 pub mod copies;
+mod display;
 mod ended;
 pub mod gathering;
 pub mod id;
