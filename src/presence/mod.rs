@@ -19,7 +19,7 @@ pub mod moments;
 pub mod pages;
 mod places;
 pub mod pulse;
-mod recent;
+pub mod recent;
 pub mod record;
 pub mod recorder;
 pub mod register;

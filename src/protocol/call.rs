@@ -23,7 +23,7 @@ use crate::presence::totals::Counted;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 8;
+const VERSION: u8 = 9;
 
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -29,6 +29,7 @@ mod repeats;
 mod request;
 mod setup;
 mod sockets;
+mod unplaced;
 mod waiting;
 mod who;
 

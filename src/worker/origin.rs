@@ -8,10 +8,12 @@ use crate::http::page::Look;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::report::{PageRequest, Seen, place_of_request};
-use crate::identity::origin::{HEADERS, OriginAnswer, OriginClaim, is_shared, read};
+use crate::identity::access::Subject;
+use crate::identity::origin::{HEADERS, OriginAnswer, OriginClaim, is_never_kept, is_shared, read};
 use crate::identity::visit::{COOKIE_LIFE, CookieChange, Visitor};
 use crate::identity::{Asker, Keys, Known, cookies};
 use crate::presence::id::SiteName;
+use crate::presence::member::Place;
 use crate::protocol::widget;
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, Shared, select};
 use js_sys::ArrayBuffer;
@@ -52,7 +54,7 @@ pub async fn page(asked: Asked, setup: &Rc<Setup>, env: Env, ctx: Context) -> Re
     let visiting = guarded(|| visit(&asked, setup, &env, &ctx)).flatten().map(Rc::new);
     let answer = match origin {
         Origin::Demo => {
-            let answer = Answer::of(answer::write(demo(&asked, setup.base_path()), &asked)?, Look::None);
+            let answer = Answer::of(answer::write(demo(&asked, setup), &asked)?, Look::None);
             return answered(answer, &asked, visiting, &ctx).await;
         }
         Origin::Route | Origin::Url(_) => match fetch_page(&asked, origin).await {
@@ -93,21 +95,23 @@ async fn answered(
 ) -> Result<web_sys::Response> {
     // What is between the origin and us goes no further, whatever becomes of the rest.
     let told = HEADERS.iter().any(|name| answer.headers.has(name));
-    let (mut cookie, mut claim) = (None, OriginClaim::Nothing);
+    let (mut cookie, mut claim, mut shows) = (None, OriginClaim::Nothing, Shows::Nothing);
     if let Some(visiting) = &visiting {
         let said = if told { guarded(|| said(&answer, visiting)) } else { None };
         let said = said.unwrap_or_default();
         claim = said.claim.clone();
+        shows = guarded(|| Shows::of(asked, &answer, said.is_place)).unwrap_or(Shows::Nothing);
         let keys = if told { visiting.signing_keys().await } else { None };
-        cookie = guarded(|| record(asked, &answer, said, keys, visiting, ctx)).flatten();
+        cookie = guarded(|| record(asked, &answer, said, shows, keys, visiting, ctx)).flatten();
     }
+    let nowhere = shows == Shows::Nowhere;
     match look_through(asked, answer, claim, visiting.as_ref()).await {
         Err(error) => {
             console_error!("the page broke off: {error:?}");
             answer::write(Problem::BadGateway.reply(), asked)
         }
-        Ok((page, Kept::AsItWas)) if !told && cookie.is_none() => Ok(page.response),
-        Ok((page, kept)) => page.changed(kept, cookie),
+        Ok((page, Kept::AsItWas)) if !told && !nowhere && cookie.is_none() => Ok(page.response),
+        Ok((page, kept)) => page.changed(kept, cookie, nowhere),
     }
 }
 
@@ -176,9 +180,11 @@ impl Visiting {
 
 /// What the origin says of the visitor and of the page.
 fn said(answer: &Answer, visiting: &Visiting) -> OriginAnswer {
+    let said = read(answer.response.status(), &answer.headers);
     match visiting.setup.config() {
-        Ok(config) if config.trust_origin_headers => read(answer.response.status(), &answer.headers),
-        _ => OriginAnswer::default(),
+        Ok(config) if config.trust_origin_headers => said,
+        // To leave a place out does no harm.
+        _ => OriginAnswer { is_place: said.is_place, ..OriginAnswer::default() },
     }
 }
 
@@ -240,8 +246,9 @@ fn path_of(url: &str) -> &str {
     rest.find('/').and_then(|start| rest.get(start..)).unwrap_or_default()
 }
 
-fn demo(asked: &Asked, base_path: &str) -> Reply {
-    match widget::demo(&asked.path, base_path) {
+fn demo(asked: &Asked, setup: &Setup) -> Reply {
+    let locations = setup.config().is_ok_and(|config| !config.access.restricts(&[Subject::Count, Subject::Locations]));
+    match widget::demo(&asked.path, setup.base_path(), locations) {
         Some(page) if matches!(asked.method.as_str(), "GET" | "HEAD") => Reply::new(200, page.content_type, page.body)
             .with("cache-control", "no-cache")
             .with("content-security-policy", "default-src 'self'; img-src 'self' data:"),
@@ -251,11 +258,39 @@ fn demo(asked: &Asked, base_path: &str) -> Reply {
     }
 }
 
+/// What an answer shows its visitor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// Nothing yet: it was fetched ahead.
+    Nothing,
+    /// What belongs to a page, or leads to one: they are where they were.
+    Part,
+    /// A page, which is where they are from now on.
+    Page,
+    /// A page of which nobody is to be told that they are there.
+    Nowhere,
+}
+
+impl Shows {
+    fn of(asked: &Asked, answer: &Answer, is_place: bool) -> Self {
+        let status = answer.response.status();
+        match PageRequest::of(asked) {
+            PageRequest::Ahead => Self::Nothing,
+            PageRequest::Part => Self::Part,
+            // A redirect is no place: they are already on the way to another.
+            PageRequest::Document if (300..400).contains(&status) && status != 304 => Self::Part,
+            PageRequest::Document if is_place && !is_never_kept(&answer.headers) => Self::Page,
+            PageRequest::Document => Self::Nowhere,
+        }
+    }
+}
+
 /// Records whoever was answered, and gives the `Set-Cookie` value that the answer needs, if any.
 fn record(
     asked: &Asked,
     answer: &Answer,
     said: OriginAnswer,
+    shows: Shows,
     keys: Option<Rc<Keys>>,
     visiting: &Rc<Visiting>,
     ctx: &Context,
@@ -263,20 +298,19 @@ fn record(
     #[cfg(feature = "test-hooks")]
     super::hooks::maybe_panic("panic-worker");
     let config = visiting.setup.config().ok()?;
-    let request = PageRequest::of(asked);
-    if request == PageRequest::Ahead {
-        return None;
-    }
-    // A redirect is no place: the visitor is already on the way to another.
-    let status = answer.response.status();
-    let redirected = (300..400).contains(&status) && status != 304;
-    let document = request == PageRequest::Document && !redirected;
-    let OriginAnswer { claim, topic, is_place } = said;
-    let place = (document && is_place).then(|| place_of_request(&asked.path, topic)).flatten();
+    let OriginAnswer { claim, topic, .. } = said;
+    let place = match shows {
+        Shows::Nothing => return None,
+        Shows::Part => None,
+        Shows::Page => Some(place_of_request(&asked.path, topic, &config.private_paths)),
+        Shows::Nowhere => Some(Place::nowhere()),
+    };
     let seen = Seen { place, ..Seen::default() };
+    let nowhere = shows == Shows::Nowhere;
     if let Some((keys, known)) = visiting.identity_now(keys, claim != OriginClaim::Nothing) {
         let visitor = visiting.visitor(config, &keys, known.as_ref());
         let visit = visitor.page(claim, seen);
+        recording::note_page(&visit.signals, &asked.path, nowhere, &visitor);
         let word = recording::record(visit.signals, &visitor, config, &visiting.env, ctx);
         return match (visit.cookie, word) {
             // A shared cache would give what is done to one visitor's cookie to the next.
@@ -287,13 +321,15 @@ fn record(
         };
     }
     // Who they are is on its way: the page goes out, and the visitor is recorded when it is known.
-    let (visiting, later) = (visiting.clone(), Later(JsValue::from(ctx.as_ref())));
+    let (visiting, later, path) = (visiting.clone(), Later(JsValue::from(ctx.as_ref())), asked.path.clone());
     ctx.wait_until(async move {
         let (Ok(config), Some((keys, known))) = (visiting.setup.config(), visiting.identity.clone().await) else {
             return;
         };
         let visitor = visiting.visitor(config, &keys, known.as_ref());
-        recording::record(visitor.page(claim, seen).signals, &visitor, config, &visiting.env, &later.context());
+        let signals = visitor.page(claim, seen).signals;
+        recording::note_page(&signals, &path, nowhere, &visitor);
+        recording::record(signals, &visitor, config, &visiting.env, &later.context());
     });
     None
 }
@@ -417,8 +453,9 @@ impl Page {
         Self { response, ours: false }
     }
 
-    /// The same without what is between the origin and us, and with our cookie. Its body is not touched.
-    fn changed(self, kept: Kept, cookie: Option<String>) -> Result<web_sys::Response> {
+    /// The same without what is between the origin and us, and with our cookie. Its body is not touched. Where it is `nowhere` its
+    /// script is told, so that it does not report where it is.
+    fn changed(self, kept: Kept, cookie: Option<String>, nowhere: bool) -> Result<web_sys::Response> {
         let page = if self.ours {
             self.response
         } else {
@@ -437,6 +474,10 @@ impl Page {
         let stored = || !named.get("cache-control").unwrap_or_default().to_ascii_lowercase().contains("no-store");
         if kept == Kept::ByNobody && stored() {
             headers.set("cache-control", "private, no-cache")?;
+        }
+        if nowhere {
+            // The one header of its own answer that a page can read.
+            headers.append("server-timing", "presence;desc=nowhere")?;
         }
         if let Some(cookie) = cookie {
             headers.append("set-cookie", &cookie)?;

@@ -4,13 +4,13 @@ use super::calls::{self, Object, PATIENCE, PATIENCE_FOR_ONE};
 use super::keys::{self, MAX_SITES};
 use super::request::Asked;
 use super::setup::Setup;
-use super::{answers, clock, repeats, who};
+use super::{answers, clock, repeats, unplaced, who};
 use crate::config::Config;
 use crate::http::problem::Problem;
 use crate::http::report::Seen;
 use crate::identity::visit::Visitor;
 use crate::presence::attention::Attention;
-use crate::presence::id::{SiteName, TabId, UserId};
+use crate::presence::id::{PagePath, SiteName, TabId, UserId};
 use crate::presence::member::{KeyRef, MemberKey, Signal, Touch};
 use crate::presence::recorder::Recorder;
 use crate::presence::reports::Report;
@@ -33,7 +33,13 @@ thread_local! {
 
 /// Records the touch of whoever sent a request.
 pub async fn touch(asked: &Asked, seen: Seen, config: &Config, env: &Env, ctx: &Context) -> Result<(), Problem> {
-    record_as(asked, config, env, ctx, |visitor| visitor.touch(seen)).await
+    let seen = seen.without_private(&config.private_paths);
+    record_as(asked, config, env, ctx, |visitor| {
+        let mut signals = visitor.touch(seen);
+        signals.iter_mut().for_each(|signal| unplaced::leave_out(signal, &visitor.asker.site, visitor.now));
+        signals
+    })
+    .await
 }
 
 /// Records that a page of whoever sent a request is being closed.
@@ -69,6 +75,19 @@ async fn record_as(
         send_when_due(due, &site, env, ctx);
     }
     Ok(())
+}
+
+/// Notes whether a page that a visitor was answered is nobody's place: what it reports of itself is then left out, too.
+pub fn note_page(signals: &[Signal], path: &str, nowhere: bool, visitor: &Visitor<'_>) {
+    if !nowhere && !unplaced::any() {
+        return;
+    }
+    let Ok(path) = PagePath::reported(path) else { return };
+    for signal in signals {
+        if let Signal::Touch(touch) = signal {
+            unplaced::note(&touch.key, &path, nowhere, &visitor.asker.site, visitor.now);
+        }
+    }
 }
 
 /// Records signals of a visitor by a page that was asked for.

@@ -27,6 +27,7 @@ mod logins;
 mod metrics;
 mod million;
 mod origin;
+mod privacy;
 mod reading;
 mod recording;
 mod relays;
