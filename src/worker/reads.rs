@@ -88,9 +88,10 @@ pub async fn read(
         // A cache is to give it to nobody who may see more.
         let reply = if varies { reply.with("vary", VARY) } else { reply };
         let reply = public(tagged(reply, &answer.tag, asked));
-        // Where somebody was left out it matters who asks, and where there is news whoever asks has it sent.
-        if !answer.hidden && !recording::has_news(&site) {
-            repeats::remember(asked, &reply, at, varies);
+        // Where there is news whoever asks has it sent. Where somebody was left out others may see more, too: that nothing is given
+        // again then would tell strangers that somebody hides.
+        if !recording::has_news(&site) {
+            repeats::remember(asked, &reply, at, varies || answer.hidden);
         }
         return Ok(reply);
     }
