@@ -279,10 +279,10 @@ describe("the widget", { concurrency: 5, timeout: 600_000 }, () => {
     const place = async () => (await members(worker, "guest")).map(({ location }) => location);
     await eventually(async () => assert.deepEqual(await place(), [{ path: "/", title: "Page /" }]));
     await page.evaluate(() => {
-      history.pushState({}, "", "/inbox");
+      history.pushState({}, "", "/letters");
       document.title = "Inbox";
     });
-    await eventually(async () => assert.deepEqual(await place(), [{ path: "/inbox", title: "Inbox" }]));
+    await eventually(async () => assert.deepEqual(await place(), [{ path: "/letters", title: "Inbox" }]));
     await page.goBack({ waitUntil: "commit" });
     await eventually(async () => assert.equal((await place())[0].path, "/"));
   });
