@@ -253,8 +253,10 @@ fn demo(asked: &Asked, setup: &Setup) -> Reply {
             .with("cache-control", "no-cache")
             .with("content-security-policy", "default-src 'self'; img-src 'self' data:"),
         Some(_) => Problem::MethodNotAllowed("GET, HEAD").reply(),
+        // A place like any other, though there is nothing: by this an access log can be replayed.
         None => Problem::NotFound("No ORIGIN is set, so only the demo pages are here: /, /forum and /market.".into())
-            .reply(),
+            .reply()
+            .with("cache-control", "no-cache"),
     }
 }
 
