@@ -3,7 +3,7 @@
 use crate::harness::*;
 use serde_json::{Value, json};
 
-const ADMIN: &str = "an-admin-token-of-some-length";
+pub const ADMIN: &str = "an-admin-token-of-some-length";
 const READS: [&str; 12] = [
     "v1/online.json",
     "v1/online.json?limit=0",
@@ -35,13 +35,14 @@ fn setup(origin: &Origin) -> Setup {
 }
 
 /// Somebody whom the site has signed in, with the cookie that they were given.
-fn signed_in<'a>(server: &'a Server, address: &'a str, query: &str) -> Client<'a> {
+pub fn signed_in<'a>(server: &'a Server, address: &'a str, query: &str) -> Client<'a> {
     let client = server.by(address);
     let page = client.clone().document().get(&format!("/?{query}"));
     client.with("cookie", &page.cookie().expect("a cookie"))
 }
 
-fn admin(server: &Server) -> Client<'_> {
+/// Whoever shows the admin token.
+pub fn admin(server: &Server) -> Client<'_> {
     server.by("10.8.8.8").with("authorization", &format!("Bearer {ADMIN}"))
 }
 
