@@ -77,15 +77,20 @@ async fn record_as(
     Ok(())
 }
 
-/// Notes whether a page that a visitor was answered is nobody's place: what it reports of itself is then left out, too.
+/// Notes whether a page that a visitor was answered is nobody's place: what it reports of itself is then left out, too. As its
+/// script says nothing of where it is, that has to be told, whatever another page of theirs has said meanwhile by its connection.
 pub fn note_page(signals: &[Signal], path: &str, nowhere: bool, visitor: &Visitor<'_>) {
     if !nowhere && !unplaced::any() {
         return;
     }
-    let Ok(path) = PagePath::reported(path) else { return };
+    let site = &visitor.asker.site;
     for signal in signals {
-        if let Signal::Touch(touch) = signal {
-            unplaced::note(&touch.key, &path, nowhere, &visitor.asker.site, visitor.now);
+        let Signal::Touch(touch) = signal else { continue };
+        if nowhere {
+            with_known(site, |recorder| recorder.tells_next(touch.key.borrow()));
+        }
+        if let Ok(path) = PagePath::reported(path) {
+            unplaced::note(&touch.key, &path, nowhere, site, visitor.now);
         }
     }
 }

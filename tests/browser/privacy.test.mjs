@@ -36,8 +36,11 @@ describe("a page's script", { concurrency: 3, timeout: 600_000 }, () => {
       await page.locator("whos-online [part=count]").waitFor();
       await eventually(async () => assert.deepEqual(await guests(), [[undefined, undefined, 1]]));
       await throughout(4000, async () => assert.equal((await guests())[0][0], undefined, path));
-      await page.evaluate(() => history.pushState({}, "", "/open"));
-      await eventually(async () => assert.equal((await guests())[0][0], "/open"));
+      await page.evaluate(() => {
+        history.pushState({}, "", "/open");
+        document.title = "Open";
+      });
+      await eventually(async () => assert.deepEqual(await guests(), [["/open", "Open", 1]]));
     }
     assert.deepEqual(page.problems, []);
   });

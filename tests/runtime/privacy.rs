@@ -180,6 +180,20 @@ fn a_page_that_is_not_to_be_kept_or_says_so_is_nobodys_place() {
 }
 
 #[test]
+fn a_page_that_is_nobodys_place_is_heard_of_whatever_another_page_has_said_by_its_connection() {
+    let origin = site();
+    let server = setup(Setup::new(), &origin).var("TOUCH_RESOLUTION", "30").start();
+    let sally = signed_in(&server, "10.0.0.1", "User=sally");
+    let mut socket = Watcher::open(&server, "?tab=1", &[("cookie", &sally.cookie())]);
+    for step in 0..2 {
+        socket.say(&json!({"type": "touch", "path": format!("/open/{step}"), "tab": "1"}));
+        eventually(json!(format!("/open/{step}")), || place(&server, "sally")["path"].clone());
+        sally.clone().document().get("/hidden?User=sally&Location=none");
+        eventually(Value::Null, || place(&server, "sally"));
+    }
+}
+
+#[test]
 fn of_a_private_page_nothing_is_kept_in_any_form() {
     const TOKEN: &str = "k3x9-of-a-reset-link";
     let origin = site();
