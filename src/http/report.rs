@@ -4,6 +4,7 @@ use super::Headers;
 use super::problem::Problem;
 use super::route::GifTouch;
 use crate::config::PrivatePaths;
+use crate::identity::origin::is_never_kept;
 use crate::presence::id::{PagePath, TabId, TabName, Title, Topic};
 use crate::presence::member::{Place, State};
 use serde::Deserialize;
@@ -131,6 +132,33 @@ impl PageRequest {
     }
 }
 
+/// What an answer to such a request shows its visitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// Nothing yet: it was fetched ahead.
+    Nothing,
+    /// What belongs to a page, or leads to one: they are where they were.
+    Part,
+    /// A page, which is where they are from now on.
+    Page,
+    /// A page of which nobody is to be told that they are there.
+    Nowhere,
+}
+
+impl Shows {
+    /// By the request, and what was answered; `is_place` is whether the site lets the page be told.
+    pub fn of(request: &impl Headers, status: u16, answer: &impl Headers, is_place: bool) -> Self {
+        match PageRequest::of(request) {
+            PageRequest::Ahead => Self::Nothing,
+            PageRequest::Part => Self::Part,
+            // A redirect is no place: they are already on the way to another.
+            PageRequest::Document if (300..400).contains(&status) && status != 304 => Self::Part,
+            PageRequest::Document if is_place && !is_never_kept(answer) => Self::Page,
+            PageRequest::Document => Self::Nowhere,
+        }
+    }
+}
+
 /// The place that a page request names: nowhere, where the page is private or its path too long to be kept.
 pub fn place_of_request(path: &str, topic: Option<Topic>, private: &PrivatePaths) -> Place {
     let path = PagePath::reported(path).ok().filter(|path| !private.cover(path));
@@ -200,6 +228,19 @@ mod tests {
         assert_eq!(title("\u{202e}A\n  B ").as_deref(), Some("A B"));
         assert_eq!(title(&"é".repeat(200)), Some("é".repeat(128)));
         assert_eq!(title("\u{200b} "), None);
+    }
+
+    #[test]
+    fn a_page_that_is_not_to_be_kept_is_nowhere_and_a_redirect_leads_on() {
+        let (page, part) = ([("sec-fetch-dest", "document")], [("sec-fetch-dest", "style")]);
+        let (kept, unkept) = ([("cache-control", "private")], [("cache-control", "no-store")]);
+        assert_eq!(Shows::of(&page, 200, &kept, true), Shows::Page);
+        assert_eq!(Shows::of(&page, 304, &kept, true), Shows::Page);
+        assert_eq!(Shows::of(&page, 200, &unkept, true), Shows::Nowhere);
+        assert_eq!(Shows::of(&page, 200, &kept, false), Shows::Nowhere);
+        assert_eq!(Shows::of(&page, 302, &unkept, false), Shows::Part);
+        assert_eq!(Shows::of(&part, 200, &unkept, false), Shows::Part);
+        assert_eq!(Shows::of(&[("sec-purpose", "prefetch")], 200, &unkept, true), Shows::Nothing);
     }
 
     #[test]

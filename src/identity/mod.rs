@@ -16,6 +16,7 @@ pub mod seen;
 pub mod shown;
 pub mod throttle;
 pub mod token;
+pub mod unplaced;
 pub mod visit;
 
 use crate::config::Secret;

@@ -29,7 +29,6 @@ mod repeats;
 mod request;
 mod setup;
 mod sockets;
-mod unplaced;
 mod waiting;
 mod who;
 

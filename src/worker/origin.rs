@@ -7,9 +7,9 @@ use crate::http::Headers;
 use crate::http::page::Look;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::http::report::{PageRequest, Seen, place_of_request};
+use crate::http::report::{PageRequest, Seen, Shows, place_of_request};
 use crate::identity::access::Subject;
-use crate::identity::origin::{HEADERS, OriginAnswer, OriginClaim, is_never_kept, is_shared, read};
+use crate::identity::origin::{HEADERS, OriginAnswer, OriginClaim, is_shared, read};
 use crate::identity::visit::{COOKIE_LIFE, CookieChange, Visitor};
 use crate::identity::{Asker, Keys, Known, cookies};
 use crate::presence::id::SiteName;
@@ -100,7 +100,8 @@ async fn answered(
         let said = if told { guarded(|| said(&answer, visiting)) } else { None };
         let said = said.unwrap_or_default();
         claim = said.claim.clone();
-        shows = guarded(|| Shows::of(asked, &answer, said.is_place)).unwrap_or(Shows::Nothing);
+        let status = answer.response.status();
+        shows = guarded(|| Shows::of(asked, status, &answer.headers, said.is_place)).unwrap_or(Shows::Nothing);
         let keys = if told { visiting.signing_keys().await } else { None };
         cookie = guarded(|| record(asked, &answer, said, shows, keys, visiting, ctx)).flatten();
     }
@@ -257,33 +258,6 @@ fn demo(asked: &Asked, setup: &Setup) -> Reply {
         None => Problem::NotFound("No ORIGIN is set, so only the demo pages are here: /, /forum and /market.".into())
             .reply()
             .with("cache-control", "no-cache"),
-    }
-}
-
-/// What an answer shows its visitor.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shows {
-    /// Nothing yet: it was fetched ahead.
-    Nothing,
-    /// What belongs to a page, or leads to one: they are where they were.
-    Part,
-    /// A page, which is where they are from now on.
-    Page,
-    /// A page of which nobody is to be told that they are there.
-    Nowhere,
-}
-
-impl Shows {
-    fn of(asked: &Asked, answer: &Answer, is_place: bool) -> Self {
-        let status = answer.response.status();
-        match PageRequest::of(asked) {
-            PageRequest::Ahead => Self::Nothing,
-            PageRequest::Part => Self::Part,
-            // A redirect is no place: they are already on the way to another.
-            PageRequest::Document if (300..400).contains(&status) && status != 304 => Self::Part,
-            PageRequest::Document if is_place && !is_never_kept(&answer.headers) => Self::Page,
-            PageRequest::Document => Self::Nowhere,
-        }
     }
 }
 

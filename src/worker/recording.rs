@@ -4,10 +4,11 @@ use super::calls::{self, Object, PATIENCE, PATIENCE_FOR_ONE};
 use super::keys::{self, MAX_SITES};
 use super::request::Asked;
 use super::setup::Setup;
-use super::{answers, clock, repeats, unplaced, who};
+use super::{answers, clock, repeats, who};
 use crate::config::Config;
 use crate::http::problem::Problem;
 use crate::http::report::Seen;
+use crate::identity::unplaced::Unplaced;
 use crate::identity::visit::Visitor;
 use crate::presence::attention::Attention;
 use crate::presence::id::{PagePath, SiteName, TabId, UserId};
@@ -29,6 +30,7 @@ use worker::{Context, Delay, Env, console_error};
 
 thread_local! {
     static RECORDERS: RefCell<HashMap<SiteName, Recorder>> = RefCell::new(HashMap::new());
+    static UNPLACED: RefCell<Unplaced> = RefCell::default();
 }
 
 /// Records the touch of whoever sent a request.
@@ -36,7 +38,9 @@ pub async fn touch(asked: &Asked, seen: Seen, config: &Config, env: &Env, ctx: &
     let seen = seen.without_private(&config.private_paths);
     record_as(asked, config, env, ctx, |visitor| {
         let mut signals = visitor.touch(seen);
-        signals.iter_mut().for_each(|signal| unplaced::leave_out(signal, &visitor.asker.site, visitor.now));
+        UNPLACED.with_borrow(|unplaced| {
+            signals.iter_mut().for_each(|signal| unplaced.leave_out(&visitor.asker.site, signal, visitor.now));
+        });
         signals
     })
     .await
@@ -80,7 +84,7 @@ async fn record_as(
 /// Notes whether a page that a visitor was answered is nobody's place: what it reports of itself is then left out, too. As its
 /// script says nothing of where it is, that has to be told, whatever another page of theirs has said meanwhile by its connection.
 pub fn note_page(signals: &[Signal], path: &str, nowhere: bool, visitor: &Visitor<'_>) {
-    if !nowhere && !unplaced::any() {
+    if !nowhere && !UNPLACED.with_borrow(Unplaced::any) {
         return;
     }
     let site = &visitor.asker.site;
@@ -90,7 +94,7 @@ pub fn note_page(signals: &[Signal], path: &str, nowhere: bool, visitor: &Visito
             with_known(site, |recorder| recorder.tells_next(touch.key.borrow()));
         }
         if let Ok(path) = PagePath::reported(path) {
-            unplaced::note(&touch.key, &path, nowhere, site, visitor.now);
+            UNPLACED.with_borrow_mut(|unplaced| unplaced.note(site, &touch.key, &path, nowhere, visitor.now));
         }
     }
 }
