@@ -4,7 +4,6 @@ use super::Globs;
 use crate::presence::id::{Invalid, PagePath};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 const NAME: &str = "PRIVATE_PATHS";
 
@@ -110,19 +109,25 @@ const DEFAULT: [&str; 84] = [
 /// dotted parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrivatePaths {
-    /// Parts that make a path private, with `-` for `_`. Most patterns are such, and these are found without trying each.
-    parts: BTreeSet<Box<str>>,
+    /// Parts that make a path private, with `-` for `_`, in order. Most patterns are such, and these are found without trying each.
+    parts: Vec<Box<str>>,
     /// All other patterns.
     globs: Globs,
 }
 
 impl Default for PrivatePaths {
     fn default() -> Self {
-        Self { parts: DEFAULT.into_iter().map(Box::from).collect(), globs: Globs::default() }
+        Self::of(DEFAULT.into_iter().map(Box::from).collect(), Globs::default())
     }
 }
 
 impl PrivatePaths {
+    fn of(mut parts: Vec<Box<str>>, globs: Globs) -> Self {
+        parts.sort_unstable();
+        parts.dedup();
+        Self { parts, globs }
+    }
+
     /// Parses patterns separated by commas or blanks, which replace the default. `*/word/*` is any path with that part.
     ///
     /// # Errors
@@ -130,7 +135,7 @@ impl PrivatePaths {
     pub fn parse(list: &str) -> Result<Self, Invalid> {
         let list = list.to_lowercase();
         let patterns = list.split([',', ' ', '\n']).map(str::trim).filter(|pattern| !pattern.is_empty());
-        let (mut parts, mut others) = (BTreeSet::new(), Vec::new());
+        let (mut parts, mut others) = (Vec::new(), Vec::new());
         for pattern in patterns {
             if !pattern.starts_with(['/', '*']) {
                 let rule =
@@ -139,11 +144,11 @@ impl PrivatePaths {
             }
             let part = pattern.strip_prefix("*/").and_then(|rest| rest.strip_suffix("/*"));
             match part.filter(|part| !part.is_empty() && !part.contains(['*', '?', '/', '.'])) {
-                Some(part) => drop(parts.insert(alike(part).into())),
+                Some(part) => parts.push(alike(part).into()),
                 None => others.push(pattern),
             }
         }
-        Ok(Self { parts, globs: Globs::parse(NAME, &others.join(","))? })
+        Ok(Self::of(parts, Globs::parse(NAME, &others.join(","))?))
     }
 
     /// Whether a page is private.
@@ -157,7 +162,8 @@ impl PrivatePaths {
                 part => parts.push(part),
             }
         }
-        parts.iter().any(|part| self.parts.contains(&*alike(part))) || self.match_whole(&parts)
+        let known = |part: &&str| self.parts.binary_search_by(|known| (**known).cmp(&*alike(part))).is_ok();
+        parts.iter().any(known) || self.match_whole(&parts)
     }
 
     fn match_whole(&self, parts: &[&str]) -> bool {

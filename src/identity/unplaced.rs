@@ -10,8 +10,8 @@ use crate::presence::time::Timestamp;
 /// What an isolate knows of such pages.
 #[derive(Debug, Default)]
 pub struct Unplaced {
-    /// By a digest of whose page it is and where: neither is kept.
-    pages: Memory<u64, ()>,
+    /// By the site, and a digest of whose page it is and where: neither is kept.
+    pages: Memory<(SiteName, u32), ()>,
     any: bool,
 }
 
@@ -23,7 +23,7 @@ impl Unplaced {
 
     /// Notes whether a visitor's page is nobody's place.
     pub fn note(&mut self, site: &SiteName, key: &MemberKey, path: &PagePath, nowhere: bool, now: Timestamp) {
-        let page = digest(&(site, key, path));
+        let page = page(site, key, path);
         if nowhere {
             self.any = true;
             self.pages.keep(page, now.plus(VERIFIED), Some(()));
@@ -36,10 +36,15 @@ impl Unplaced {
     pub fn leave_out(&self, site: &SiteName, signal: &mut Signal, now: Timestamp) {
         let Signal::Touch(touch) = signal else { return };
         let Some(place) = touch.place.as_mut().filter(|_| self.any) else { return };
-        if self.pages.recall(&digest(&(site, &touch.key, &place.path)), now).is_some() {
+        if self.pages.recall(&page(site, &touch.key, &place.path), now).is_some() {
             *place = Place::nowhere();
         }
     }
+}
+
+fn page(site: &SiteName, key: &MemberKey, path: &PagePath) -> (SiteName, u32) {
+    // Should two be alike, a place is left out that need not be.
+    (site.clone(), digest(&(key, path)) as u32)
 }
 
 #[cfg(test)]
