@@ -7,13 +7,15 @@ export { AccountObject, LoginObject, PresenceObject, RelayObject } from "built";
 
 const { fetch } = Entrypoint.prototype;
 
-// Answers that are the same for whoever asks for an address: `worker/repeats.rs` lays them here, and takes them away.
+// Answers that are the same for every stranger who asks for an address: `worker/repeats.rs` lays them here, and takes them away.
+// Of some a visitor who is known may see more.
 const answers = (globalThis.presenceRepeats = new Map());
 
 function again(request) {
-  const [from, until, body, head] = answers.get(request.url) ?? [];
-  const now = Date.now();
-  const asksForIt = now >= from && now < until && request.method === "GET" && !request.headers.has("if-none-match");
+  const [from, until, body, head, varies] = answers.get(request.url) ?? [];
+  const [now, { headers, method }] = [Date.now(), request];
+  const known = () => varies && (headers.has("cookie") || headers.has("authorization"));
+  const asksForIt = now >= from && now < until && method === "GET" && !headers.has("if-none-match") && !known();
   return asksForIt ? new Response(body, head) : undefined;
 }
 

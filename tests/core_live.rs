@@ -76,10 +76,9 @@ fn filters() -> impl Iterator<Item = Filter<'static>> {
 
 /// How many a filter lets through, one by one.
 fn counted(site: &Site, filter: &Filter<'_>) -> Counts {
-    let listed = |kind, invisible| site.list(kind, &Filter { invisible, ..filter.clone() }, None, usize::MAX).0.len();
-    let users = listed(Kind::User, filter.invisible);
-    let guests = listed(Kind::Guest, false) + listed(Kind::User, true) - users;
-    Counts { total: users + guests, users, guests, bots: listed(Kind::Bot, false) }
+    let listed = |kind| site.list(kind, filter, None, usize::MAX).0.len();
+    let (users, guests) = (listed(Kind::User), listed(Kind::Guest));
+    Counts { total: users + guests, users, guests, bots: listed(Kind::Bot) }
 }
 
 fn watchers() -> Vec<Watcher> {

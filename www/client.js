@@ -93,16 +93,21 @@ function show(key, known, { joins = [], leaves = [] }) {
 const cut = (text, bytes) =>
   new TextDecoder().decode(new TextEncoder().encode(text).subarray(0, bytes), { stream: true });
 
+// Where the page was, if the site says that nobody is to know who is there: of its own answer a page can read no other header.
+const [{ serverTiming = [] } = {}] = performance.getEntriesByType("navigation");
+const isNowhere = ({ name, description }) => name === "presence" && description === "nowhere";
+const unplaced = serverTiming.some(isNowhere) && location.pathname;
+
 // A path or topic that is too long is left out: cut, it is another one.
 function here() {
-  const path = location.pathname;
+  const path = location.pathname === unplaced ? "" : location.pathname;
   const topic = [...feeds.values()].find((feed) => feed.topic)?.topic;
   const listeners = [...feeds.values()].flatMap((feed) => [...feed.listeners.values()]);
   const idle = listeners.length ? least("idle", listeners) : IDLE;
   return {
     path: /^\/.{0,511}$/.test(path) ? path : undefined,
-    title: cut(document.title, 256) || undefined,
-    topic: topic && cut(topic, 128) === topic ? topic : undefined,
+    title: (path && cut(document.title, 256)) || undefined,
+    topic: path && topic && cut(topic, 128) === topic ? topic : undefined,
     tab,
     state: document.hidden || now() - lastUsed > idle ? "away" : "online",
   };

@@ -3,6 +3,9 @@ const base = "/_presence/v1/";
 const every = 5000; // milliseconds
 const find = (id) => document.getElementById(id);
 
+// Whether everybody may see where people are, as ACCESS says.
+const told = find("places").dataset.locations === "public";
+
 async function read(path) {
   const response = await fetch(base + path, { cache: "no-cache" });
   if (!response.ok) throw new Error(`${path}: ${response.status}`);
@@ -37,8 +40,8 @@ function showText(id, text) {
 }
 
 async function refresh() {
-  const [pages, online, count] = await Promise.all(["pages.json", "online.json", "count"].map(read));
-  showPages(pages);
+  const [online, count, pages] = await Promise.all(["online.json", "count", ...(told ? ["pages.json"] : [])].map(read));
+  if (told) showPages(pages);
   showText("json", JSON.stringify(JSON.parse(online), null, 2));
   if (showText("count", count.trim())) find("badge").src = `${base}badge.svg?${count.trim()}`; // or the old image stays
 }

@@ -28,6 +28,11 @@ impl Globs {
         Ok(Self(patterns.into_iter().map(WildMatch::new).collect()))
     }
 
+    /// Whether there is no pattern.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether any of the patterns matches the whole text.
     pub fn matches(&self, text: &str) -> bool {
         self.0.iter().any(|pattern| pattern.matches(text))

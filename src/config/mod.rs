@@ -4,6 +4,7 @@
 
 mod block_key;
 mod globs;
+mod private;
 mod values;
 
 use crate::identity::access::Access;
@@ -13,6 +14,7 @@ use crate::presence::shards::Shards;
 use crate::presence::time::Seconds;
 pub use block_key::BlockKey;
 pub use globs::Globs;
+pub use private::PrivatePaths;
 use std::fmt;
 pub use values::is_authority;
 use values::{admin_token, base_path, cookie_name, flag, origins, realm, region, seconds, secrets, shards, site};
@@ -50,6 +52,8 @@ pub struct Config {
     pub trust_origin_headers: bool,
     /// `ACCESS`: who may see what.
     pub access: Access,
+    /// `PRIVATE_PATHS`: pages of which nobody is told who is there.
+    pub private_paths: PrivatePaths,
     /// `SHARDS`: how many objects keep the site's members.
     pub shards: Shards,
     /// `REGION`: where objects are made, by the platform's name for it; near whoever comes first if it is not set.
@@ -107,6 +111,8 @@ impl Config {
             allowed_origins: lookup("ALLOWED_ORIGINS").map_or(Ok(Vec::new()), |list| origins(&list))?,
             trust_origin_headers: flag("TRUST_ORIGIN_HEADERS", lookup("TRUST_ORIGIN_HEADERS"), true)?,
             access: lookup("ACCESS").map_or(Ok(Access::default()), |json| Access::parse(&json))?,
+            private_paths: lookup("PRIVATE_PATHS")
+                .map_or(Ok(PrivatePaths::default()), |list| PrivatePaths::parse(&list))?,
             shards: lookup("SHARDS").map_or(Ok(Shards::ONE), |value| shards(&value))?,
             region: lookup("REGION").map(|value| region(&value)).transpose()?,
             inject_widget: flag("INJECT_WIDGET", lookup("INJECT_WIDGET"), false)?,

@@ -225,7 +225,7 @@ impl SignOnBody {
         let fields: Fields = json(body, super::report::MAX_BODY)?;
         let told = fields.name.is_some() || fields.avatar.is_some() || fields.invisible;
         let profile = Profile {
-            name: fields.name.map(Name::parse).transpose()?,
+            name: fields.name.as_deref().and_then(Name::shown),
             avatar: fields.avatar.map(Avatar::parse).transpose()?,
             invisible: fields.invisible,
         };

@@ -3,6 +3,8 @@
 use super::Headers;
 use super::problem::Problem;
 use super::route::GifTouch;
+use crate::config::PrivatePaths;
+use crate::identity::origin::is_never_kept;
 use crate::presence::id::{PagePath, TabId, TabName, Title, Topic};
 use crate::presence::member::{Place, State};
 use serde::Deserialize;
@@ -54,6 +56,14 @@ impl Seen {
     /// 400 where a parameter is out of bounds.
     pub fn from_gif(touch: GifTouch) -> Result<Self, Problem> {
         Ok(Self { place: place(touch.path.as_deref(), touch.title, touch.topic)?, ..Self::default() })
+    }
+}
+
+impl Seen {
+    /// The same without the place, if that is private: neither path nor title nor topic goes any further.
+    pub fn without_private(self, private: &PrivatePaths) -> Self {
+        let place = self.place.map(|place| if private.cover(&place.path) { Place::nowhere() } else { place });
+        Self { place, ..self }
     }
 }
 
@@ -122,10 +132,37 @@ impl PageRequest {
     }
 }
 
-/// The place that a page request names. A path that is too long to be kept names none.
-pub fn place_of_request(path: &str, topic: Option<Topic>) -> Option<Place> {
-    let path = PagePath::reported(path).ok()?;
-    Some(Place { path, title: None, topic })
+/// What an answer to such a request shows its visitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// Nothing yet: it was fetched ahead.
+    Nothing,
+    /// What belongs to a page, or leads to one: they are where they were.
+    Part,
+    /// A page, which is where they are from now on.
+    Page,
+    /// A page of which nobody is to be told that they are there.
+    Nowhere,
+}
+
+impl Shows {
+    /// By the request, and what was answered; `is_place` is whether the site lets the page be told.
+    pub fn of(request: &impl Headers, status: u16, answer: &impl Headers, is_place: bool) -> Self {
+        match PageRequest::of(request) {
+            PageRequest::Ahead => Self::Nothing,
+            PageRequest::Part => Self::Part,
+            // A redirect is no place: they are already on the way to another.
+            PageRequest::Document if (300..400).contains(&status) && status != 304 => Self::Part,
+            PageRequest::Document if is_place && !is_never_kept(answer) => Self::Page,
+            PageRequest::Document => Self::Nowhere,
+        }
+    }
+}
+
+/// The place that a page request names: nowhere, where the page is private or its path too long to be kept.
+pub fn place_of_request(path: &str, topic: Option<Topic>, private: &PrivatePaths) -> Place {
+    let path = PagePath::reported(path).ok().filter(|path| !private.cover(path));
+    path.map_or_else(Place::nowhere, |path| Place { path, title: None, topic })
 }
 
 /// Reads a body of at most `limit` bytes; an empty one says nothing.
@@ -145,8 +182,7 @@ pub(super) fn json<T: for<'de> Deserialize<'de> + Default>(body: &[u8], limit: u
 }
 
 fn place(path: Option<&str>, title: Option<String>, topic: Option<String>) -> Result<Option<Place>, Problem> {
-    let title = title.map(|title| title.trim().to_owned()).filter(|title| !title.is_empty());
-    let title = title.map(Title::parse).transpose()?;
+    let title = title.as_deref().and_then(Title::shown);
     let topic = topic.filter(|topic| !topic.is_empty()).map(Topic::parse).transpose()?;
     let path = path.map(PagePath::reported).transpose()?;
     // A title or a topic without a path is of no page that could be told.
@@ -184,6 +220,44 @@ mod tests {
     }
 
     #[test]
+    fn a_title_is_cleaned_and_cut_and_a_blank_one_is_none() {
+        let title = |title: &str| {
+            let body = serde_json::json!({ "path": "/", "title": title }).to_string();
+            Seen::from_body(body.as_bytes()).unwrap().place.unwrap().title.map(String::from)
+        };
+        assert_eq!(title("\u{202e}A\n  B ").as_deref(), Some("A B"));
+        assert_eq!(title(&"é".repeat(200)), Some("é".repeat(128)));
+        assert_eq!(title("\u{200b} "), None);
+    }
+
+    #[test]
+    fn a_page_that_is_not_to_be_kept_is_nowhere_and_a_redirect_leads_on() {
+        let (page, part) = ([("sec-fetch-dest", "document")], [("sec-fetch-dest", "style")]);
+        let (kept, unkept) = ([("cache-control", "private")], [("cache-control", "no-store")]);
+        assert_eq!(Shows::of(&page, 200, &kept, true), Shows::Page);
+        assert_eq!(Shows::of(&page, 304, &kept, true), Shows::Page);
+        assert_eq!(Shows::of(&page, 200, &unkept, true), Shows::Nowhere);
+        assert_eq!(Shows::of(&page, 200, &kept, false), Shows::Nowhere);
+        assert_eq!(Shows::of(&page, 302, &unkept, false), Shows::Part);
+        assert_eq!(Shows::of(&part, 200, &unkept, false), Shows::Part);
+        assert_eq!(Shows::of(&[("sec-purpose", "prefetch")], 200, &unkept, true), Shows::Nothing);
+    }
+
+    #[test]
+    fn a_private_page_is_nowhere_however_it_is_reported() {
+        let private = PrivatePaths::default();
+        let topic = || Topic::parse("group:42").ok();
+        assert_eq!(place_of_request("/Account/mail", topic(), &private), Place::nowhere());
+        assert_eq!(place_of_request(&format!("/{}", "x".repeat(512)), topic(), &private), Place::nowhere());
+        assert_eq!(place_of_request("/a;b", topic(), &private).path.as_str(), "/a");
+        let body = br#"{"path":"/%61ccount","title":"Sally's account","topic":"group:42","tab":"1"}"#;
+        let seen = Seen::from_body(body).unwrap().without_private(&private);
+        assert!(seen.place.as_ref().is_some_and(Place::is_nowhere) && seen.tab.is_some());
+        let told = Seen::from_body(br#"{"path":"/a"}"#).unwrap();
+        assert_eq!(told.clone().without_private(&private), told);
+    }
+
+    #[test]
     fn a_bad_touch_is_refused_by_what_is_wrong() {
         for (body, expected) in [
             ("{", 400),
@@ -200,7 +274,7 @@ mod tests {
             (&format!(r#"{{"path":"/{}"}}"#, "x".repeat(511)), 204),
             (&format!(r#"{{"path":"/{}"}}"#, "x".repeat(512)), 400),
             (&format!(r#"{{"path":"/","title":"{}"}}"#, "x".repeat(256)), 204),
-            (&format!(r#"{{"path":"/","title":"{}"}}"#, "x".repeat(257)), 400),
+            (&format!(r#"{{"path":"/","title":"{}"}}"#, "x".repeat(257)), 204),
             (&format!(r#"{{"x":"{}"}}"#, "x".repeat(4096)), 413),
         ] {
             assert_eq!(status(body), expected, "{body}");
@@ -230,7 +304,7 @@ mod tests {
             let _ = Seen::from_body(&body);
             let _ = leave_from_body(&body);
             let _ = Seen::from_body(format!("{{\"path\":{text:?}}}").as_bytes());
-            let _ = place_of_request(&text, None);
+            let _ = place_of_request(&text, None, &PrivatePaths::default());
         }
     }
 }

@@ -6,6 +6,8 @@ use super::permission::{Permission, Right};
 use crate::presence::id::{Invalid, Topic};
 use serde::{Deserialize, Serialize};
 
+/// Lets somebody see guests and bots one by one.
+const VIEW_GUESTS: &str = "view_guests";
 /// Lets somebody see who looked at any topic, not only at their own.
 const VIEW_VIEWERS: &str = "view_viewers";
 /// Lets somebody see those who are invisible to others.
@@ -47,6 +49,8 @@ pub enum Subject {
     Count,
     /// Who they are.
     Names,
+    /// Guests and bots, one by one.
+    Guests,
     /// On which pages.
     Locations,
     /// When somebody who is not online was last here.
@@ -63,6 +67,7 @@ pub enum Subject {
 pub struct Access {
     count: Rule,
     names: Rule,
+    guests: Rule,
     locations: Rule,
     last_seen: Rule,
     viewers: Rule,
@@ -73,16 +78,17 @@ pub struct Access {
 
 impl Default for Access {
     fn default() -> Self {
-        let admin = Permission::parse("admin").map_or(Rule::Nobody, Rule::Perm);
+        let perm = |name: &str| Permission::parse(name).map_or(Rule::Nobody, Rule::Perm);
         Self {
             count: Rule::Public,
             names: Rule::Public,
-            locations: Rule::Public,
+            guests: perm(VIEW_GUESTS),
+            locations: Rule::Users,
             last_seen: Rule::Public,
             viewers: Rule::Users,
             history: Rule::Public,
             live: Rule::Public,
-            admin,
+            admin: perm("admin"),
         }
     }
 }
@@ -211,6 +217,7 @@ impl Access {
         match subject {
             Subject::Count => &self.count,
             Subject::Names => &self.names,
+            Subject::Guests => &self.guests,
             Subject::Locations => &self.locations,
             Subject::LastSeen => &self.last_seen,
             Subject::History => &self.history,
@@ -308,6 +315,19 @@ mod tests {
             Scope { locations: true, last_seen: true, invisible: true }
         );
         assert!(access.restricts(&[Subject::Names, Subject::Locations]) && !access.restricts(&[Subject::Count]));
+    }
+
+    #[test]
+    fn where_people_are_is_for_users_and_guests_are_for_few_unless_told_otherwise() {
+        let access = Access::default();
+        assert_eq!(access.scope(&[Subject::Guests], &Standing::default()), Err(Denied::SignIn));
+        assert_eq!(access.scope(&[Subject::Guests], &user("bob", &["staff"])), Err(Denied::Forbidden));
+        assert!(access.scope(&[Subject::Guests], &user("bob", &["view_guests"])).is_ok());
+        assert!(access.scope(&[Subject::Guests], &admin()).is_ok());
+        assert_eq!(access.scope(&[Subject::Locations], &Standing::default()), Err(Denied::SignIn));
+        let scope = |who: &Standing| access.scope(&[Subject::Count, Subject::Names, Subject::Live], who).unwrap();
+        assert_eq!(scope(&Standing::default()), Scope { locations: false, last_seen: true, invisible: false });
+        assert_eq!(scope(&user("bob", &[])), Scope { locations: true, last_seen: true, invisible: false });
     }
 
     #[test]

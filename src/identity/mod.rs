@@ -14,8 +14,10 @@ pub mod memory;
 pub mod origin;
 pub mod permission;
 pub mod seen;
+pub mod shown;
 pub mod throttle;
 pub mod token;
+pub mod unplaced;
 pub mod visit;
 
 use crate::config::Secret;
@@ -30,6 +32,7 @@ use permission::Right;
 use seen::SeenSecret;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use shown::ShownIds;
 use subtle::ConstantTimeEq;
 use token::Claims;
 
@@ -167,6 +170,8 @@ pub struct Keys {
     guests: GuestSecret,
     /// With which isolates tell each other whom they have recorded.
     pub seen: SeenSecret,
+    /// By which guests are shown.
+    pub shown: ShownIds,
 }
 
 impl Keys {
@@ -174,7 +179,9 @@ impl Keys {
     pub fn new(secrets: Vec<Secret>) -> Option<Self> {
         let mut secrets = secrets.into_iter();
         let newest = secrets.next()?;
-        Some(Self { guests: GuestSecret::of(&newest), seen: SeenSecret::of(&newest), newest, older: secrets.collect() })
+        let (guests, seen) = (GuestSecret::of(&newest), SeenSecret::of(&newest));
+        let shown = ShownIds::of(&newest);
+        Some(Self { guests, seen, shown, newest, older: secrets.collect() })
     }
 
     /// Signs for a user of a site, until `until`.

@@ -56,6 +56,8 @@ pub enum OriginClaim {
 /// names whoever the client claims to be, so it names nobody either. An id that is malformed or told
 /// twice names nobody either; of the other headers, what is malformed is left out.
 ///
+/// Names are cleaned, and a blank one is none.
+///
 /// That a page is nobody's place is believed wherever it comes from: to leave a place out does no harm.
 pub fn read(status: u16, response: &impl Headers) -> OriginAnswer {
     let is_place = !response.get(LOCATION).is_some_and(|value| value.trim().eq_ignore_ascii_case("none"));
@@ -73,7 +75,7 @@ pub fn read(status: u16, response: &impl Headers) -> OriginAnswer {
             None => OriginClaim::Nothing,
             Some(id) => {
                 let profile = Profile {
-                    name: decoded(NAME).and_then(|name| Name::parse(name).ok()),
+                    name: decoded(NAME).and_then(|name| Name::shown(&name)),
                     avatar: decoded(AVATAR).and_then(|avatar| Avatar::parse(avatar).ok()),
                     invisible: response.get(INVISIBLE).is_some_and(|value| value.trim() == "1"),
                 };
@@ -97,6 +99,13 @@ pub fn is_shared(response: &impl Headers) -> bool {
     let for_caches = ["cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"];
     let private = parts().any(|part| part.starts_with("private") || part == "no-store");
     !private && (parts().any(fresh) || for_caches.iter().any(|name| response.has(name)))
+}
+
+/// Whether nobody may keep the answer (RFC 9111, 5.2.2.5): so sites mark what is one visitor's business, and nobody is told that
+/// they are there.
+pub fn is_never_kept(response: &impl Headers) -> bool {
+    let control = response.get("cache-control").unwrap_or_default();
+    control.split(',').any(|part| part.trim().eq_ignore_ascii_case("no-store"))
 }
 
 fn from_cache(response: &impl Headers) -> bool {
@@ -185,6 +194,15 @@ mod tests {
             ("no-store, max-age=9", false),
         ] {
             assert_eq!(is_shared(&[("cache-control", control)]), shared, "{control}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_may_keep_is_told_by_its_cache_control() {
+        for (control, never) in
+            [("no-store", true), ("private, No-Store", true), ("no-cache", false), ("max-age=9, x-no-store=1", false)]
+        {
+            assert_eq!(is_never_kept(&[("cache-control", control)]), never, "{control}");
         }
     }
 

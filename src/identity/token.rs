@@ -88,7 +88,7 @@ pub fn verify(secret: &Secret, token: &str, site: &SiteName, now: Timestamp) -> 
         return None;
     }
     let profile = Profile {
-        name: body.name.as_ref().and_then(|name| Name::parse(name.as_str()).ok()),
+        name: body.name.as_deref().and_then(Name::shown),
         avatar: body.avatar.as_ref().and_then(|avatar| Avatar::parse(avatar.as_str()).ok()),
         invisible: body.invisible,
     };

@@ -3,6 +3,7 @@
 //! Past this module nobody asks again whether an id is too long: a value of these types is sound.
 //! Bounds are in bytes of UTF-8, as the public interface states them.
 
+use super::display::clean;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -141,12 +142,40 @@ text!(
 );
 
 impl PagePath {
-    /// From what a page reports of itself: its query and fragment, if any, are dropped after the length was checked.
+    /// From what a page reports of itself, or what is asked for. Query, fragment and what follows a `;` (where some servers keep
+    /// a session's id) are dropped after the length was checked.
+    ///
+    /// # Errors
+    /// When it has more than 512 bytes, or does not start with `/`.
     pub fn reported(text: &str) -> Result<Self, Invalid> {
         if text.len() > Self::MAX {
             return Self::parse(text);
         }
-        Self::parse(text.split(['?', '#']).next().unwrap_or_default())
+        Self::parse(text.split(['?', '#', ';']).next().unwrap_or_default())
+    }
+
+    /// The path of no page: none that is reported has a `;`. Every version of the stored form can hold it.
+    pub(super) fn of_nowhere() -> Self {
+        Self("/;".into())
+    }
+
+    pub(super) fn is_of_nowhere(&self) -> bool {
+        self.as_str() == "/;"
+    }
+}
+
+impl Name {
+    /// A name to be shown: cleaned of what has no shape, and cut if it is too long. `None` where nothing is left, so that the
+    /// id is shown. What was stored before is read as it is.
+    pub fn shown(text: &str) -> Option<Self> {
+        clean(text, Self::MAX).and_then(|text| Self::parse(text).ok())
+    }
+}
+
+impl Title {
+    /// A title to be shown, in the same way.
+    pub fn shown(text: &str) -> Option<Self> {
+        clean(text, Self::MAX).and_then(|text| Self::parse(text).ok())
     }
 }
 
@@ -157,12 +186,6 @@ pub struct TabId(pub u32);
 /// A guest or a bot as the core knows it: a keyed digest, from which no address can be had back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GuestKey(pub u64);
-
-impl fmt::Display for GuestKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "g_{:016x}", self.0)
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -203,8 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reported_path_loses_its_query() {
-        assert_eq!(PagePath::reported("/a?token=1#b").unwrap().as_str(), "/a");
+    fn a_reported_path_loses_its_query_and_its_parameters() {
+        for text in ["/a?token=1#b", "/a;jsessionid=1", "/a;v=1/b?c", "/a#;"] {
+            assert_eq!(PagePath::reported(text).unwrap().as_str(), "/a", "{text}");
+        }
         assert!(PagePath::reported(&format!("/a?{}", "x".repeat(512))).is_err());
         assert!(PagePath::reported("?a").is_err());
     }

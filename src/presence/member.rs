@@ -96,6 +96,19 @@ pub struct Place {
     pub topic: Option<Topic>,
 }
 
+impl Place {
+    /// Here, but nowhere in particular: where somebody is whose page must not be told. It replaces the place where they were,
+    /// and is shown, counted and kept as none.
+    pub fn nowhere() -> Self {
+        Self { path: PagePath::of_nowhere(), title: None, topic: None }
+    }
+
+    /// Whether it is that.
+    pub fn is_nowhere(&self) -> bool {
+        self.path.is_of_nowhere()
+    }
+}
+
 /// One thing that happened, as it is reported; `P` is how a place is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signal<P = Place> {

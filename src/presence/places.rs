@@ -203,7 +203,8 @@ impl Places {
 
     /// Who is where; a page is told once for each title. Costs as much as there are places.
     pub fn pages(&self) -> impl Iterator<Item = Page<'_>> {
-        let peopled = self.kept.iter().flatten().filter(|kept| kept.here.people() > 0);
+        let told = |kept: &&Kept| kept.here.people() > 0 && !kept.place.is_nowhere();
+        let peopled = self.kept.iter().flatten().filter(told);
         peopled.map(|Kept { place, here, .. }| {
             let title = place.title.as_ref().map(Title::as_str);
             Page { path: place.path.as_str(), titles: vec![(title, here.people())] }

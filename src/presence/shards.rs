@@ -3,7 +3,7 @@
 //! A member is kept by one object, which their key tells: so whoever reports of them, or asks for them, knows which one
 //! without asking. That is kept with what the objects keep, and must never be changed.
 
-use super::member::{KeyRef, MemberKey, Signal};
+use super::member::{KeyRef, Kind, MemberKey, Signal};
 use super::reports::{Report, Reports};
 use super::time::Millis;
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,9 @@ impl Shards {
         let mut claims: BTreeMap<u32, Vec<Claim>> = BTreeMap::new();
         for Report { age, signal } in &reports.list {
             if let Some(was) = self.crosses(signal) {
-                claims.entry(self.home(was.borrow())).or_default().push(Claim { key: was.clone(), age: *age });
+                let signs_in = signal.key().kind() == Kind::User && was.kind() != Kind::User;
+                let claim = Claim { key: was.clone(), age: *age, signs_in };
+                claims.entry(self.home(was.borrow())).or_default().push(claim);
             }
         }
         claims.into_iter().collect()
@@ -91,6 +93,8 @@ pub struct Claim {
     pub key: MemberKey,
     /// How long ago that was.
     pub age: Millis,
+    /// Whether a guest has become a user, to whom nothing of the guest's goes over.
+    pub signs_in: bool,
 }
 
 /// In which waves what is said of visitors can be heard: the first in which each may be spoken of, and the first in which

@@ -10,8 +10,9 @@ use crate::config::Config;
 use crate::http::conditions::tag_of;
 use crate::http::route::write_cursor;
 use crate::identity::access::Scope;
+use crate::identity::shown::ShownIds;
 use crate::presence::id::SiteName;
-use crate::presence::member::State;
+use crate::presence::member::{Kind, State};
 use crate::presence::pages::fullest;
 use crate::presence::record::Peak;
 use crate::presence::site::{Counts, Order};
@@ -26,12 +27,14 @@ pub struct About<'a> {
     pub site: &'a SiteName,
     /// For how long after a request somebody is online.
     pub online_timeout: Seconds,
+    /// What its guests are called; nobody who is none is listed without.
+    pub ids: Option<&'a ShownIds>,
 }
 
 impl<'a> About<'a> {
     /// What a site of this name and these settings says.
-    pub fn of(site: &'a SiteName, config: &Config) -> Self {
-        Self { site, online_timeout: config.online_timeout }
+    pub fn of(site: &'a SiteName, config: &Config, ids: Option<&'a ShownIds>) -> Self {
+        Self { site, online_timeout: config.online_timeout, ids }
     }
 }
 
@@ -133,8 +136,12 @@ pub fn answer(query: &Query, scope: Scope, about: &About<'_>, parts: Vec<Part<'_
     let mut new_peak = None;
     let told = parts.into_iter().map(|part| part.told);
     let (changes, body) = match query {
-        Query::Online { limit, topic, .. } => {
+        Query::Online { limit, topic, kind, .. } => {
             let List { counts, peak, members, next } = list(told, *limit);
+            let next = match (kind, about.ids) {
+                (Kind::User, _) => next,
+                (Kind::Guest | Kind::Bot, ids) => next.zip(ids).map(|(next, ids)| ids.seal(next)),
+            };
             // Of several objects each knows a share of those who are online.
             let now = Peak { total: u32::try_from(total).unwrap_or(u32::MAX), at: as_of };
             new_peak =
@@ -149,7 +156,7 @@ pub fn answer(query: &Query, scope: Scope, about: &About<'_>, parts: Vec<Part<'_
                 online_timeout: about.online_timeout.0,
                 counts,
                 peak: PeakBody { total: peak.map_or(0, |peak| peak.total), at: peak.map(|peak| peak.at.to_rfc3339()) },
-                users: members.into_iter().map(Member::from).collect(),
+                users: members.into_iter().filter_map(|shown| Member::of(shown, about.site, about.ids)).collect(),
                 next_cursor: next.map(write_cursor),
                 partial,
             };
@@ -270,8 +277,9 @@ fn write(body: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
     use crate::presence::id::{Avatar, GuestKey, Name, PagePath, TabId, Title, Topic, UserId};
-    use crate::presence::member::{Departure, Kind, MemberKey, Place, Profile, Signal, Touch, Viewed};
+    use crate::presence::member::{Departure, MemberKey, Place, Profile, Signal, Touch, Viewed};
     use crate::presence::reports::Report;
     use crate::presence::site::Site;
     use crate::presence::time::Millis;
@@ -341,7 +349,8 @@ mod tests {
 
     fn told_to(scope: Scope, query: Query) -> String {
         let (name, online_timeout) = (SiteName::parse("example.com").unwrap(), Seconds(300));
-        let about = About { site: &name, online_timeout };
+        let ids = ShownIds::of(&Secret::new(*b"0123456789abcdef"));
+        let about = About { site: &name, online_timeout, ids: Some(&ids) };
         let told = tell(&query, scope, &site(), &Past);
         String::from_utf8(answer(&query, scope, &about, vec![read(&told).unwrap()], false).body).unwrap()
     }

@@ -73,7 +73,7 @@ impl View {
         let filter = self.filter();
         let users = self.watch.names.then(|| {
             let views = tally.users(&filter, self.watch.limit);
-            views.iter().map(|view| shown(view, self.scope).into()).collect()
+            views.iter().filter_map(|view| Member::user(shown(view, self.scope))).collect()
         });
         write(&Message::State { version: tally.version(), counts: tally.counts(&filter), users })
     }
@@ -90,7 +90,8 @@ impl View {
             return None;
         }
         let members = |views: Vec<site::View<'a>>| -> Vec<Member<'a>> {
-            views.iter().filter(|_| self.watch.names).map(|view| shown(view, self.scope).into()).collect()
+            let views = views.iter().filter(|_| self.watch.names);
+            views.filter_map(|view| Member::user(shown(view, self.scope))).collect()
         };
         let (joins, updates) = (members(changes.joins), members(changes.updates));
         let leaves = changes.leaves.iter().filter(|_| self.watch.names).map(|user| user.as_str()).collect();

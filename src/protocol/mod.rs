@@ -16,7 +16,8 @@ pub mod stored;
 mod viewers;
 pub mod widget;
 
-use crate::presence::id::{Topic, UserId};
+use crate::identity::shown::ShownIds;
+use crate::presence::id::{SiteName, Topic, UserId};
 use crate::presence::member::{Departure, MemberKey, State, Viewed};
 use crate::presence::time::{Seconds, Timestamp};
 use part::{Location, Shown};
@@ -50,12 +51,27 @@ impl<'a> From<Location<'a>> for LocationBody<'a> {
     }
 }
 
-impl<'a> From<Shown<'a>> for Member<'a> {
-    fn from(shown: Shown<'a>) -> Self {
-        let id = match shown.key {
-            MemberKey::User(id) => id.to_owned(),
-            MemberKey::Guest(key) | MemberKey::Bot(key) => key.to_string(),
-        };
+impl<'a> Member<'a> {
+    /// A user, as those see them who may see who they are; nobody else.
+    fn user(shown: Shown<'a>) -> Option<Self> {
+        match shown.key {
+            MemberKey::User(id) if !shown.masked => Some(Self::called(id.to_owned(), shown)),
+            _ => None,
+        }
+    }
+
+    /// Anybody. Who is a guest, or looks like one, is called as `ids` say, and is not told where there are none.
+    fn of(shown: Shown<'a>, site: &SiteName, ids: Option<&ShownIds>) -> Option<Self> {
+        match shown.key {
+            MemberKey::User(_) if !shown.masked => Self::user(shown),
+            key => {
+                let last_seen = shown.order.0;
+                ids.map(|ids| Self::called(ids.id(site, key, last_seen), shown))
+            }
+        }
+    }
+
+    fn called(id: String, shown: Shown<'a>) -> Self {
         Self {
             id,
             name: shown.name,

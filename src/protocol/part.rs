@@ -65,6 +65,8 @@ pub struct Shown<'a> {
     /// Who.
     #[serde(borrow)]
     pub key: MemberKey<&'a str>,
+    /// Whether they are shown as a guest like any other: then nobody is told the key.
+    pub masked: bool,
     /// Their place in the list, which tells when they were last seen.
     pub order: Order,
     /// What they are called.
@@ -150,19 +152,23 @@ fn departed(id: &UserId, site: &Site, kept: &impl Kept) -> Option<Departure> {
     site.departed(id).cloned().into_iter().chain(kept.departed(id)).max_by(Departure::by_time)
 }
 
-/// A member as they are shown to whoever may see so much.
+/// A member as they are shown to whoever may see so much: who is invisible to them, as a guest.
 pub fn shown<'a>(view: &View<'a>, scope: Scope) -> Shown<'a> {
     let key = match view.key {
         MemberKey::User(user) => MemberKey::User(user.as_str()),
         MemberKey::Guest(key) => MemberKey::Guest(key),
         MemberKey::Bot(key) => MemberKey::Bot(key),
     };
+    let invisible = view.profile.is_some_and(|profile| profile.invisible);
+    let masked = invisible && !scope.invisible;
+    let profile = view.profile.filter(|_| !masked);
     Shown {
         key,
+        masked,
         order: view.order(),
-        name: view.profile.and_then(name),
-        avatar: view.profile.and_then(avatar),
-        invisible: view.profile.is_some_and(|profile| profile.invisible),
+        name: profile.and_then(name),
+        avatar: profile.and_then(avatar),
+        invisible: invisible && !masked,
         state: view.state,
         since: view.since,
         location: view.place.filter(|_| scope.locations).map(location),
@@ -181,17 +187,18 @@ fn known<'a>(site: &'a Site, scope: Scope, id: &'a UserId, departure: Option<&'a
             since: Some(view.since),
             location: place(view.place),
         },
-        None => {
-            let kept = departure.filter(|_| scope.last_seen);
-            Known {
+        // To whom it is not told when somebody was here, it is not told that they ever were.
+        None => match departure.filter(|_| scope.last_seen) {
+            None => Known { id: id_text, ..Known::default() },
+            Some(gone) => Known {
                 id: id_text,
-                name: departure.map(|departure| &departure.profile).and_then(name),
+                name: name(&gone.profile),
                 state: None,
-                last_seen: kept.map(|departure| departure.last_seen),
+                last_seen: Some(gone.last_seen),
                 since: None,
-                location: place(kept.and_then(|departure| departure.place.as_ref())),
-            }
-        }
+                location: place(gone.place.as_ref()),
+            },
+        },
     }
 }
 

@@ -1,6 +1,7 @@
 //! The questions about presence that can be asked.
 
 use crate::identity::access::Subject;
+use crate::identity::shown::ShownIds;
 use crate::presence::id::{PagePath, Topic, UserId};
 use crate::presence::member::{Kind, MemberKey};
 use crate::presence::shards::Shards;
@@ -15,7 +16,7 @@ pub enum Query {
     Online {
         /// How many members at the most.
         limit: usize,
-        /// Where the page begins.
+        /// Where the page begins; sealed by [`ShownIds`] where guests are listed, until it is [`opened`](Query::opened).
         after: Option<Order>,
         /// Which members.
         kind: Kind,
@@ -62,12 +63,28 @@ impl Query {
         }
     }
 
+    /// Whether guests or bots are listed, whose keys are shown to nobody as they are.
+    pub fn lists_guests(&self) -> bool {
+        matches!(self, Self::Online { limit, kind, .. } if *limit > 0 && *kind != Kind::User)
+    }
+
+    /// The same with a cursor that clients cannot read, read.
+    pub fn opened(self, ids: &ShownIds) -> Self {
+        match self {
+            Self::Online { limit, after, kind: kind @ (Kind::Guest | Kind::Bot), path, topic } => {
+                Self::Online { limit, after: after.map(|sealed| ids.open(sealed)), kind, path, topic }
+            }
+            other => other,
+        }
+    }
+
     /// What the answer tells: all of this has to be allowed.
     pub fn subjects(&self) -> Vec<Subject> {
         match self {
-            Self::Online { limit, path, topic, .. } => {
+            Self::Online { limit, path, topic, kind, .. } => {
                 let mut subjects = vec![Subject::Count];
-                subjects.extend((*limit > 0).then_some(Subject::Names));
+                let listed = if *kind == Kind::User { Subject::Names } else { Subject::Guests };
+                subjects.extend((*limit > 0).then_some(listed));
                 // Who asks who is on a page is told where they are.
                 subjects.extend((path.is_some() || topic.is_some()).then_some(Subject::Locations));
                 subjects

@@ -63,12 +63,17 @@ struct ViewerBody<'a> {
     last_seen: String,
 }
 
-/// Each viewer once, with the latest time; nobody looks at themselves.
+/// Each viewer once, with the latest time; nobody looks at themselves. To whom it is not told when somebody was here who is not
+/// online, no user is told who is not: guests and those who hide are only counted.
 pub fn latest(topic: &Topic, scope: Scope, site: &Site, kept: Vec<Viewed>) -> Latest {
     // Apart from their visits in hiding: would these replace the others, those who know of them could tell who hides.
     let hides = |viewed: &Viewed| viewed.profile.as_ref().is_some_and(|profile| profile.invisible) && !scope.invisible;
+    let is_told = |viewed: &Viewed| match &viewed.viewer {
+        MemberKey::User(user) => scope.last_seen || hides(viewed) || site.user(user, scope.invisible).is_some(),
+        MemberKey::Guest(_) | MemberKey::Bot(_) => true,
+    };
     let mut latest = Latest::new();
-    for viewed in kept.into_iter().chain(site.viewers(topic)) {
+    for viewed in kept.into_iter().chain(site.viewers(topic)).filter(is_told) {
         let own = matches!(&viewed.viewer, MemberKey::User(user) if topic_of(user).as_ref() == Some(topic));
         let key = (viewed.viewer.clone(), hides(&viewed));
         if !own && latest.get(&key).is_none_or(|known| known.at <= viewed.at) {

@@ -52,8 +52,10 @@ pub struct Page {
     pub body: String,
 }
 
-/// The demo page at a path, for a base path: the files are written for the default one.
-pub fn demo(path: &str, base_path: &str) -> Option<Page> {
+/// The demo page at a path, for a base path, and for strangers who may see where people are or not: the files are written for the
+/// default one, and for those who may.
+pub fn demo(path: &str, base_path: &str, locations: bool) -> Option<Page> {
+    const PUBLIC: &str = "data-locations=\"public\"";
     const HTML: &str = "text/html; charset=utf-8";
     let (content_type, body) = match path {
         "/" | "/index.html" => (HTML, include_str!("../../www/index.html")),
@@ -63,7 +65,9 @@ pub fn demo(path: &str, base_path: &str) -> Option<Page> {
         "/demo.js" => ("text/javascript; charset=utf-8", include_str!("../../www/demo.js")),
         _ => return None,
     };
-    Some(Page { content_type, body: body.replace(DEFAULT_BASE_PATH, base_path) })
+    let body = body.replace(DEFAULT_BASE_PATH, base_path);
+    let locations = if locations { PUBLIC } else { "data-locations=\"restricted\"" };
+    Some(Page { content_type, body: body.replace(PUBLIC, locations) })
 }
 
 #[cfg(test)]
@@ -72,8 +76,17 @@ mod tests {
 
     #[test]
     fn the_demo_follows_the_base_path() {
-        let page = demo("/", "/who").unwrap();
+        let page = demo("/", "/who", true).unwrap();
         assert!(page.body.contains("/who/widget.js") && !page.body.contains(DEFAULT_BASE_PATH));
-        assert!(demo("/nowhere", "/who").is_none());
+        assert!(demo("/nowhere", "/who", true).is_none());
+    }
+
+    #[test]
+    fn the_demo_asks_where_people_are_only_where_strangers_may_see_it() {
+        for (locations, says) in [(true, "data-locations=\"public\""), (false, "data-locations=\"restricted\"")] {
+            let page = demo("/", DEFAULT_BASE_PATH, locations).unwrap().body;
+            assert_eq!(page.matches("data-locations=").count(), 1);
+            assert!(page.contains(says));
+        }
     }
 }

@@ -12,12 +12,13 @@ use crate::http::inject::{Injector, opens_document};
 use crate::http::page::{self, Coding, Cutting, Handling, Plan};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::http::report::{PageRequest, Seen, place_of_request};
-use crate::identity::access::Standing;
+use crate::http::report::{Seen, Shows, place_of_request};
+use crate::identity::access::{Standing, Subject};
 use crate::identity::origin::{HEADERS, OriginAnswer, OriginClaim, is_shared, read};
 use crate::identity::visit::{COOKIE_LIFE, CookieChange, Visitor};
 use crate::identity::{Asker, Keys, Known, cookies};
 use crate::presence::id::SiteName;
+use crate::presence::member::Place;
 use crate::protocol::widget;
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, Shared, select};
 use js_sys::futures::JsFuture;
@@ -58,7 +59,7 @@ pub async fn page(asked: Asked, setup: &Rc<Setup>, env: Env, ctx: Context) -> Re
     let inject = setup.config().is_ok_and(|config| config.inject_widget) && opens_document(&asked);
     let answer = match origin {
         Origin::Demo => {
-            let answer = Answer::uncut(answer::write(demo(&asked, setup.base_path()), &asked)?);
+            let answer = Answer::uncut(answer::write(demo(&asked, setup), &asked)?);
             return answered(answer, &asked, visiting, None, &ctx).await;
         }
         Origin::Route | Origin::Url(_) => match fetch_page(&asked, origin, setup, inject).await {
@@ -96,21 +97,24 @@ async fn answered(
 ) -> Result<web_sys::Response> {
     // What is between the origin and us goes no further, whatever becomes of the rest.
     let told = HEADERS.iter().any(|name| answer.headers.has(name));
-    let (mut cookie, mut claim) = (None, OriginClaim::Nothing);
+    let (mut cookie, mut claim, mut shows) = (None, OriginClaim::Nothing, Shows::Nothing);
     if let Some(visiting) = &visiting {
         let said = if told { guarded(|| said(&answer, visiting)) } else { None };
         let said = said.unwrap_or_default();
         claim = said.claim.clone();
+        let status = answer.response.status();
+        shows = guarded(|| Shows::of(asked, status, &answer.headers, said.is_place)).unwrap_or(Shows::Nothing);
         let keys = if told { visiting.signing_keys().await } else { None };
-        cookie = guarded(|| record(asked, &answer, said, keys, visiting, ctx)).flatten();
+        cookie = guarded(|| record(asked, &answer, said, shows, keys, visiting, ctx)).flatten();
     }
+    let nowhere = shows == Shows::Nowhere;
     match rewritten(asked, answer, claim, visiting, inject) {
         Err(error) => {
             console_error!("the page broke off: {error:?}");
             answer::write(Problem::BadGateway.reply(), asked)
         }
-        Ok((response, changes)) if !told && cookie.is_none() && changes.is_empty() => Ok(response),
-        Ok((response, changes)) => with_headers(response, &changes, cookie),
+        Ok((response, changes)) if !told && !nowhere && cookie.is_none() && changes.is_empty() => Ok(response),
+        Ok((response, changes)) => with_headers(response, &changes, cookie, nowhere),
     }
 }
 
@@ -205,9 +209,11 @@ impl Visiting {
 
 /// What the origin says of the visitor and of the page.
 fn said(answer: &Answer, visiting: &Visiting) -> OriginAnswer {
+    let said = read(answer.response.status(), &answer.headers);
     match visiting.setup.config() {
-        Ok(config) if config.trust_origin_headers => read(answer.response.status(), &answer.headers),
-        _ => OriginAnswer::default(),
+        Ok(config) if config.trust_origin_headers => said,
+        // To leave a place out does no harm.
+        _ => OriginAnswer { is_place: said.is_place, ..OriginAnswer::default() },
     }
 }
 
@@ -262,14 +268,17 @@ fn path_of(url: &str) -> &str {
     rest.find('/').and_then(|start| rest.get(start..)).unwrap_or_default()
 }
 
-fn demo(asked: &Asked, base_path: &str) -> Reply {
-    match widget::demo(&asked.path, base_path) {
+fn demo(asked: &Asked, setup: &Setup) -> Reply {
+    let locations = setup.config().is_ok_and(|config| !config.access.restricts(&[Subject::Count, Subject::Locations]));
+    match widget::demo(&asked.path, setup.base_path(), locations) {
         Some(page) if matches!(asked.method.as_str(), "GET" | "HEAD") => Reply::new(200, page.content_type, page.body)
             .with("cache-control", "no-cache")
             .with("content-security-policy", "default-src 'self'; img-src 'self' data:"),
         Some(_) => Problem::MethodNotAllowed("GET, HEAD").reply(),
+        // A place like any other, though there is nothing: by this an access log can be replayed.
         None => Problem::NotFound("No ORIGIN is set, so only the demo pages are here: /, /forum and /market.".into())
-            .reply(),
+            .reply()
+            .with("cache-control", "no-cache"),
     }
 }
 
@@ -278,6 +287,7 @@ fn record(
     asked: &Asked,
     answer: &Answer,
     said: OriginAnswer,
+    shows: Shows,
     keys: Option<Rc<Keys>>,
     visiting: &Rc<Visiting>,
     ctx: &Context,
@@ -285,20 +295,19 @@ fn record(
     #[cfg(feature = "test-hooks")]
     super::hooks::maybe_panic("panic-worker");
     let config = visiting.setup.config().ok()?;
-    let request = PageRequest::of(asked);
-    if request == PageRequest::Ahead {
-        return None;
-    }
-    // A redirect is no place: the visitor is already on the way to another.
-    let status = answer.response.status();
-    let redirected = (300..400).contains(&status) && status != 304;
-    let document = request == PageRequest::Document && !redirected;
-    let OriginAnswer { claim, topic, is_place } = said;
-    let place = (document && is_place).then(|| place_of_request(&asked.path, topic)).flatten();
+    let OriginAnswer { claim, topic, .. } = said;
+    let place = match shows {
+        Shows::Nothing => return None,
+        Shows::Part => None,
+        Shows::Page => Some(place_of_request(&asked.path, topic, &config.private_paths)),
+        Shows::Nowhere => Some(Place::nowhere()),
+    };
     let seen = Seen { place, ..Seen::default() };
+    let nowhere = shows == Shows::Nowhere;
     if let Some((keys, known)) = visiting.identity_now(keys, claim != OriginClaim::Nothing) {
         let visitor = visiting.visitor(config, &keys, known.as_ref());
         let visit = visitor.page(claim, seen);
+        recording::note_page(&visit.signals, &asked.path, nowhere, &visitor);
         let word = recording::record(visit.signals, &visitor, config, &visiting.env, ctx);
         return match (visit.cookie, word) {
             // A shared cache would give what is done to one visitor's cookie to the next.
@@ -309,13 +318,15 @@ fn record(
         };
     }
     // Who they are is on its way: the page goes out, and the visitor is recorded when it is known.
-    let (visiting, later) = (visiting.clone(), Later(JsValue::from(ctx.as_ref())));
+    let (visiting, later, path) = (visiting.clone(), Later(JsValue::from(ctx.as_ref())), asked.path.clone());
     ctx.wait_until(async move {
         let (Ok(config), Some((keys, known))) = (visiting.setup.config(), visiting.identity.clone().await) else {
             return;
         };
         let visitor = visiting.visitor(config, &keys, known.as_ref());
-        recording::record(visitor.page(claim, seen).signals, &visitor, config, &visiting.env, &later.context());
+        let signals = visitor.page(claim, seen).signals;
+        recording::note_page(&signals, &path, nowhere, &visitor);
+        recording::record(signals, &visitor, config, &visiting.env, &later.context());
     });
     None
 }
@@ -372,14 +383,24 @@ fn viewer(claim: OriginClaim, visiting: Option<Rc<Visiting>>) -> LocalBoxFuture<
     standing.boxed_local()
 }
 
-/// An answer without what is between the origin and us, with changes to its headers and with our cookie.
-fn with_headers(response: web_sys::Response, changes: &[Change], cookie: Option<String>) -> Result<web_sys::Response> {
+/// An answer without what is between the origin and us, with changes to its headers and with our cookie. Where it is `nowhere`
+/// the page's script learns that, so that it does not report where it is.
+fn with_headers(
+    response: web_sys::Response,
+    changes: &[Change],
+    cookie: Option<String>,
+    nowhere: bool,
+) -> Result<web_sys::Response> {
     // Of what others have made the headers cannot be changed.
     let (init, body): (&web_sys::ResponseInit, _) = (response.unchecked_ref(), response.body());
     let page = web_sys::Response::new_with_opt_readable_stream_and_init(body.as_ref(), init)?;
     let headers = PlatformHeaders::of(page.headers());
     HEADERS.iter().try_for_each(|name| headers.delete(name))?;
     headers.change(changes)?;
+    if nowhere {
+        // The one header of its own answer that a page can read.
+        headers.native().append("server-timing", "presence;desc=nowhere")?;
+    }
     if let Some(cookie) = cookie {
         headers.native().append("set-cookie", &cookie)?;
     }

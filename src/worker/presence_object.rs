@@ -210,7 +210,8 @@ impl DurableObject for PresenceObject {
 
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
         let text = if let WebSocketIncomingMessage::String(text) = message { text } else { String::new() };
-        let said = self.presence.room.borrow_mut().hear(socket.as_ref(), &text, clock::now());
+        let private = self.presence.config().ok().map(|config| &config.private_paths);
+        let said = self.presence.room.borrow_mut().hear(socket.as_ref(), &text, private, clock::now());
         self.presence.hear(said);
         Ok(())
     }

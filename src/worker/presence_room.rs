@@ -1,6 +1,7 @@
 //! Those who watch a site, each by a socket.
 
 use super::sockets::{Sockets, attach, attached, send};
+use crate::config::PrivatePaths;
 use crate::http::problem::Problem;
 use crate::http::report::{Seen, Sent};
 use crate::presence::allowance::{Allowance, Verdict};
@@ -147,7 +148,15 @@ impl Room {
     }
 
     /// What somebody says, as signals. Who says what cannot be read is shown out.
-    pub fn hear(&mut self, socket: &web_sys::WebSocket, text: &str, now: Timestamp) -> Vec<Signal> {
+    ///
+    /// A place that is `private` is left out; where the settings are not known, any is.
+    pub fn hear(
+        &mut self,
+        socket: &web_sys::WebSocket,
+        text: &str,
+        private: Option<&PrivatePaths>,
+        now: Timestamp,
+    ) -> Vec<Signal> {
         let Some((id, known)) = self.seat_of(socket) else { return Vec::new() };
         let Some((socket, seat)) = self.seats.get_mut(&id).filter(|_| known) else { return Vec::new() };
         seat.heard = now;
@@ -172,6 +181,10 @@ impl Room {
                     seat.tabs.push(tab);
                     attach(socket, &write(seat));
                 }
+                let seen = match private {
+                    Some(private) => seen.without_private(private),
+                    None => Seen { place: None, ..seen },
+                };
                 vec![seat.who.touch(Seen { tab: Some(tab), ..seen })]
             }
             Ok(Sent::Leave(tab)) => {

@@ -322,6 +322,6 @@ fn viewer(key: &MemberKey, hidden: bool) -> String {
     match key {
         MemberKey::User(user) if hidden => format!("i{}", user.as_str()),
         MemberKey::User(user) => format!("u{}", user.as_str()),
-        MemberKey::Guest(key) | MemberKey::Bot(key) => key.to_string(),
+        MemberKey::Guest(key) | MemberKey::Bot(key) => format!("g_{:016x}", key.0),
     }
 }

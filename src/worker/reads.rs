@@ -2,7 +2,7 @@
 
 use super::answers::Question;
 use super::request::Asked;
-use super::{answers, calls, clock, recording, repeats, sites, who};
+use super::{answers, calls, clock, keys, recording, repeats, sites, who};
 use crate::config::Config;
 use crate::http::conditions::tagged;
 use crate::http::cors::{Caller, public};
@@ -11,6 +11,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Form;
 use crate::identity::access::{Scope, Standing};
 use crate::identity::memory::Memory;
+use crate::identity::shown::ShownIds;
 use crate::presence::id::SiteName;
 use crate::presence::shards::Shards;
 use crate::presence::site::Site;
@@ -28,6 +29,9 @@ use worker::{Context, Env, console_error};
 /// For how long one is left alone that has not answered.
 const RESPITE: Seconds = Seconds(5);
 
+/// What an answer depends on that not everybody gets.
+const VARY: &str = "cookie, authorization";
+
 thread_local! {
     static SILENT: RefCell<Memory<(SiteName, u32), ()>> = RefCell::new(Memory::default());
 }
@@ -42,16 +46,29 @@ pub async fn read(
     ctx: &Context,
 ) -> Result<Reply, Problem> {
     let site = asked.site(config)?;
-    let (scope, personal) = scope(&query, &site, asked, config, env).await?;
+    let Reader { scope, mut personal, varies } = reader(&query, &site, asked, config, env).await?;
+    // What guests are called takes the site's key.
+    let keys = match query.lists_guests() {
+        true => Some(keys::get(config, &site, env, calls::PATIENCE).await.map_err(|error| {
+            console_error!("no keys: {error}");
+            Problem::Unavailable
+        })?),
+        false => None,
+    };
+    let ids = keys.as_ref().map(|keys| &keys.shown);
+    let query = match ids {
+        Some(ids) => query.opened(ids),
+        None => query,
+    };
     recording::send_news(&site, env, ctx).await;
-    let (at, mut answer) = look_up((site.clone(), query.clone(), scope), config, env, ctx).await?;
-    let mut personal = personal;
+    let (at, mut answer) = look_up((site.clone(), query.clone(), scope), ids, config, env, ctx).await?;
     // Only where somebody was left out it matters whether whoever asks may see them.
     if answer.hidden && !personal && asked.asker(site.clone(), config).has_credentials() {
         let sees = who::standing_if_known(asked, &site, config, env).await.sees_invisible();
         if sees {
             personal = true;
-            (_, answer) = look_up((site.clone(), query, Scope { invisible: true, ..scope }), config, env, ctx).await?;
+            let all = Scope { invisible: true, ..scope };
+            (_, answer) = look_up((site.clone(), query, all), ids, config, env, ctx).await?;
         }
     }
     let (content_type, body) = match form {
@@ -68,14 +85,18 @@ pub async fn read(
     };
     let reply = Reply::new(200, content_type, body);
     if !personal {
-        let reply = public(tagged(reply.with("cache-control", "public, max-age=1"), &answer.tag, asked));
-        // Where somebody was left out it matters who asks, and where there is news whoever asks has it sent.
-        if !answer.hidden && !recording::has_news(&site) {
-            repeats::remember(asked, &reply, at);
+        let reply = reply.with("cache-control", "public, max-age=1");
+        // A cache is to give it to nobody who may see more.
+        let reply = if varies { reply.with("vary", VARY) } else { reply };
+        let reply = public(tagged(reply, &answer.tag, asked));
+        // Where there is news whoever asks has it sent. Where somebody was left out others may see more, too: that nothing is given
+        // again then would tell strangers that somebody hides.
+        if !recording::has_news(&site) {
+            repeats::remember(asked, &reply, at, varies || answer.hidden);
         }
         return Ok(reply);
     }
-    let reply = reply.with("cache-control", "private, no-store").with("vary", "cookie, authorization");
+    let reply = reply.with("cache-control", "private, no-store").with("vary", VARY);
     // A page of a listed origin may read it with its visitor's own token.
     match Caller::of(asked, &asked.host, &config.allowed_origins) {
         Ok(Caller::Listed(origin)) => Ok(Caller::Listed(origin).allow(reply)),
@@ -83,31 +104,41 @@ pub async fn read(
     }
 }
 
-/// How much of an answer is for whoever asks, and whether that depends on who it is.
-async fn scope(
-    query: &Query,
-    site: &SiteName,
-    asked: &Asked,
-    config: &Config,
-    env: &Env,
-) -> Result<(Scope, bool), Problem> {
+/// Who asks, as far as an answer depends on it.
+struct Reader {
+    /// How much of it is for them.
+    scope: Scope,
+    /// Whether it is for them alone.
+    personal: bool,
+    /// Whether others may see more of it than strangers do.
+    varies: bool,
+}
+
+async fn reader(query: &Query, site: &SiteName, asked: &Asked, config: &Config, env: &Env) -> Result<Reader, Problem> {
     let access = &config.access;
     let subjects = query.subjects();
     let topic = if let Query::Viewers(topic, _) = query { Some(topic) } else { None };
-    let personal = access.restricts(&subjects)
-        || access.restricts(query.details())
-        || topic.is_some_and(|_| !access.viewers_are_public());
-    let standing = if personal { who::standing(asked, site, config, env).await? } else { Standing::default() };
+    let closed = access.restricts(&subjects) || topic.is_some_and(|_| !access.viewers_are_public());
+    let varies = access.restricts(query.details());
+    // To strangers an answer that is open is the same for all, and nothing has to be looked up for it.
+    let known = closed || (varies && asked.asker(site.clone(), config).has_credentials());
+    let standing = match known {
+        _ if closed => who::standing(asked, site, config, env).await?,
+        true => who::standing_if_known(asked, site, config, env).await,
+        false => Standing::default(),
+    };
     let allowed = access.scope(&subjects, &standing).and_then(|scope| {
         topic.map_or(Ok(()), |topic| access.viewers(topic, &standing))?;
         Ok(scope)
     });
-    Ok((allowed.map_err(|denied| who::refusal(denied, asked, config))?, personal))
+    let scope = allowed.map_err(|denied| who::refusal(denied, asked, config))?;
+    Ok(Reader { scope, personal: known, varies })
 }
 
 /// The answer, and as of when it is.
 async fn look_up(
     question: Question,
+    ids: Option<&ShownIds>,
     config: &Config,
     env: &Env,
     ctx: &Context,
@@ -130,7 +161,7 @@ async fn look_up(
         return Err(Problem::Unavailable);
     }
     let partial = parts.len() < all.len();
-    let answer = Rc::new(answer(query, *scope, &About::of(site, config), parts, partial));
+    let answer = Rc::new(answer(query, *scope, &About::of(site, config, ids), parts, partial));
     if let Some(peak) = answer.new_peak {
         let (site, env) = (site.clone(), env.clone());
         ctx.wait_until(async move {

@@ -8,9 +8,10 @@ use super::{answers, clock, repeats, sites, who};
 use crate::config::Config;
 use crate::http::problem::Problem;
 use crate::http::report::Seen;
+use crate::identity::unplaced::Unplaced;
 use crate::identity::visit::Visitor;
 use crate::presence::attention::Attention;
-use crate::presence::id::{SiteName, TabId, UserId};
+use crate::presence::id::{PagePath, SiteName, TabId, UserId};
 use crate::presence::member::{KeyRef, MemberKey, Signal, Touch};
 use crate::presence::recorder::Recorder;
 use crate::presence::reports::Report;
@@ -29,11 +30,20 @@ use worker::{Context, Delay, Env, console_error};
 
 thread_local! {
     static RECORDERS: RefCell<HashMap<SiteName, Recorder>> = RefCell::new(HashMap::new());
+    static UNPLACED: RefCell<Unplaced> = RefCell::default();
 }
 
 /// Records the touch of whoever sent a request.
 pub async fn touch(asked: &Asked, seen: Seen, config: &Config, env: &Env, ctx: &Context) -> Result<(), Problem> {
-    record_as(asked, config, env, ctx, |visitor| visitor.touch(seen)).await
+    let seen = seen.without_private(&config.private_paths);
+    record_as(asked, config, env, ctx, |visitor| {
+        let mut signals = visitor.touch(seen);
+        UNPLACED.with_borrow(|unplaced| {
+            signals.iter_mut().for_each(|signal| unplaced.leave_out(&visitor.asker.site, signal, visitor.now));
+        });
+        signals
+    })
+    .await
 }
 
 /// Records that a page of whoever sent a request is being closed.
@@ -69,6 +79,24 @@ async fn record_as(
         send_when_due(due, &site, env, ctx);
     }
     Ok(())
+}
+
+/// Notes whether a page that a visitor was answered is nobody's place: what it reports of itself is then left out, too. As its
+/// script says nothing of where it is, that has to be told, whatever another page of theirs has said meanwhile by its connection.
+pub fn note_page(signals: &[Signal], path: &str, nowhere: bool, visitor: &Visitor<'_>) {
+    if !nowhere && !UNPLACED.with_borrow(Unplaced::any) {
+        return;
+    }
+    let site = &visitor.asker.site;
+    for signal in signals {
+        let Signal::Touch(touch) = signal else { continue };
+        if nowhere {
+            with_known(site, |recorder| recorder.tells_next(touch.key.borrow()));
+        }
+        if let Ok(path) = PagePath::reported(path) {
+            UNPLACED.with_borrow_mut(|unplaced| unplaced.note(site, &touch.key, &path, nowhere, visitor.now));
+        }
+    }
 }
 
 /// Records signals of a visitor by a page that was asked for.

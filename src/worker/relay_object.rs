@@ -164,7 +164,8 @@ impl DurableObject for RelayObject {
 
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
         let text = if let WebSocketIncomingMessage::String(text) = message { text } else { String::new() };
-        let said = self.relay.room.borrow_mut().hear(socket.as_ref(), &text, clock::now());
+        let private = self.relay.config().ok().map(|config| &config.private_paths);
+        let said = self.relay.room.borrow_mut().hear(socket.as_ref(), &text, private, clock::now());
         self.relay.say(said);
         Ok(())
     }

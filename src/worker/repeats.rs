@@ -14,7 +14,8 @@ use wasm_bindgen::{JsCast, JsValue};
 const MAX_ADDRESS: usize = 2048;
 
 thread_local! {
-    /// Where they are laid, by address: as of when, until when (in milliseconds since the epoch), the body, and the head. It is
+    /// Where they are laid, by address: as of when, until when (in milliseconds since the epoch), the body, the head, and whether
+    /// it is for those alone who show nothing of who they are. It is
     /// the runtime's, so that what a module laid there that is no more is found by the next one, which begins with nothing.
     static REPEATS: Map = {
         let known = Reflect::get(&js_sys::global(), &"presenceRepeats".into()).ok().and_then(|map| map.dyn_into().ok());
@@ -26,8 +27,9 @@ thread_local! {
     static ANY: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Has a reply given again to who asks the same without any conditions.
-pub fn remember(asked: &Asked, reply: &Reply, at: Timestamp) {
+/// Has a reply, which is what strangers get, given again to who asks the same without any conditions. Where it `varies` others may
+/// see more: whoever shows a cookie or a credential is not given it again.
+pub fn remember(asked: &Asked, reply: &Reply, at: Timestamp, varies: bool) {
     let wanted = asked.method == "GET" && reply.status == 200 && reply.body.len() <= MAX_BYTES;
     // A test's clock is not that of the runtime.
     if !wanted || cfg!(feature = "test-hooks") {
@@ -40,7 +42,7 @@ pub fn remember(asked: &Asked, reply: &Reply, at: Timestamp) {
     let Ok(head) = head((reply.status, reply.headers.clone())) else { return };
     let millis = |at: Timestamp| JsValue::from_f64(at.as_millis() as f64);
     let body = Uint8Array::from(reply.body.as_slice());
-    let answer = Array::of4(&millis(at), &millis(at.plus(FRESH)), &body, &head);
+    let answer = Array::of5(&millis(at), &millis(at.plus(FRESH)), &body, &head, &JsValue::from_bool(varies));
     REPEATS.with(|repeats| {
         if repeats.size() as usize >= MAX_ANSWERS {
             repeats.clear();

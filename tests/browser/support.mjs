@@ -35,9 +35,12 @@ export async function throughout(milliseconds, check) {
   for (const until = Date.now() + milliseconds; Date.now() < until; await pause(250)) await check();
 }
 
-/** Starts the built Worker with a port and a storage of its own. */
+// Where people are, and guests one by one, is what tests look at; a site keeps these from strangers.
+const OPEN = '{"locations": "public", "guests": "public"}';
+
+/** Starts the built Worker with a port and a storage of its own; `ACCESS: ""` gives it the default of a site. */
 export async function startWorker(t, vars = {}) {
-  const worker = new Worker(vars);
+  const worker = new Worker({ ACCESS: OPEN, ...vars });
   t.after(() => worker.end(t.passed));
   await worker.start();
   return worker;

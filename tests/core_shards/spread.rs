@@ -3,7 +3,9 @@
 use crate::object::Object;
 use crate::{WINDOW, id};
 use serde_json::Value;
+use whos_online::config::Secret;
 use whos_online::identity::access::Scope;
+use whos_online::identity::shown::ShownIds;
 use whos_online::presence::id::{PagePath, SiteName, Topic, UserId};
 use whos_online::presence::member::{Kind, MemberKey};
 use whos_online::presence::reports::Reports;
@@ -103,7 +105,9 @@ impl Spread {
     pub fn told(&self, query: &Query, invisible: bool) -> Value {
         let scope = Scope { locations: true, last_seen: true, invisible };
         let name = SiteName::parse("example.com").unwrap();
-        let about = About { site: &name, online_timeout: WINDOW };
+        let ids = ShownIds::of(&Secret::new(*b"0123456789abcdef"));
+        let about = About { site: &name, online_timeout: WINDOW, ids: Some(&ids) };
+        let query = &query.clone().opened(&ids);
         let told: Vec<_> = self.objects.iter().map(|object| tell(query, scope, &object.site, object)).collect();
         let answer = answer(query, scope, &about, told.iter().map(|told| read(told).unwrap()).collect(), false);
         let mut body: Value = serde_json::from_slice(&answer.body).unwrap();

@@ -3,8 +3,8 @@
 use crate::harness::*;
 use serde_json::{Value, json};
 
-const ADMIN: &str = "an-admin-token-of-some-length";
-const READS: [&str; 11] = [
+pub const ADMIN: &str = "an-admin-token-of-some-length";
+const READS: [&str; 12] = [
     "v1/online.json",
     "v1/online.json?limit=0",
     "v1/online.json?topic=user:sally",
@@ -16,6 +16,7 @@ const READS: [&str; 11] = [
     "v1/users.json?id=sally",
     "v1/pages.json",
     "feed.atom",
+    "v1/online.json?kind=guest",
 ];
 
 /// A site that names whomever the query says, with these permissions, on a page about that topic.
@@ -34,30 +35,36 @@ fn setup(origin: &Origin) -> Setup {
 }
 
 /// Somebody whom the site has signed in, with the cookie that they were given.
-fn signed_in<'a>(server: &'a Server, address: &'a str, query: &str) -> Client<'a> {
+pub fn signed_in<'a>(server: &'a Server, address: &'a str, query: &str) -> Client<'a> {
     let client = server.by(address);
     let page = client.clone().document().get(&format!("/?{query}"));
     client.with("cookie", &page.cookie().expect("a cookie"))
 }
 
-fn admin(server: &Server) -> Client<'_> {
+/// Whoever shows the admin token.
+pub fn admin(server: &Server) -> Client<'_> {
     server.by("10.8.8.8").with("authorization", &format!("Bearer {ADMIN}"))
 }
 
 #[test]
 fn a_rule_holds_on_every_output_that_tells_of_it() {
     let origin = site();
-    let server = |access: Value| setup(&origin).var("ACCESS", &access.to_string()).start();
+    let server = |subject: &str, rule: &str| {
+        let mut access = json!({"locations": "public", "guests": "public"});
+        access[subject] = json!(rule);
+        setup(&origin).var("ACCESS", &access.to_string()).start()
+    };
     for (subject, closed) in [
-        ("count", vec![0, 1, 2, 3, 4, 5, 6, 9]),
+        ("count", vec![0, 1, 2, 3, 4, 5, 6, 9, 11]),
         ("names", vec![0, 2, 7, 8, 10]),
+        ("guests", vec![11]),
         ("locations", vec![2, 9]),
         ("last_seen", vec![]),
     ] {
         for (rule, guest, user, staff) in
             [("users", 401, 200, 200), ("perm:staff", 401, 403, 200), ("nobody", 403, 403, 403)]
         {
-            let server = server(json!({subject: rule}));
+            let server = server(subject, rule);
             let user_client = signed_in(&server, "10.0.0.1", "User=sally");
             let staff_client = signed_in(&server, "10.0.0.2", "User=boss&Perms=staff");
             for (index, path) in READS.iter().enumerate() {
@@ -71,17 +78,24 @@ fn a_rule_holds_on_every_output_that_tells_of_it() {
 }
 
 #[test]
-fn what_is_left_out_is_nobodys_to_cache() {
+fn what_is_left_out_for_strangers_is_nobodys_to_cache() {
     let origin = site();
     let server = setup(&origin).var("ACCESS", r#"{"locations": "users", "last_seen": "nobody"}"#).start();
     let sally = signed_in(&server, "10.0.0.1", "User=sally");
     sally.clone().document().get("/forum");
-    for (client, place) in [(server.by("10.0.0.3"), Value::Null), (sally, json!({"path": "/forum", "title": null}))] {
+    let place = json!({"path": "/forum", "title": null});
+    let (public, private) = ("public, max-age=1", "private, no-store");
+    for (client, place, control) in [(server.by("10.0.0.3"), Value::Null, public), (sally, place, private)] {
         for path in ["v1/online.json", "v1/users.json?id=sally"] {
             let answer = client.get(&format!("/_presence/{path}"));
             assert_eq!(answer.json()["users"][0]["location"], place, "{path}");
-            assert_eq!(answer.header("cache-control"), Some("private, no-store"));
-            assert_eq!((answer.header("access-control-allow-origin"), answer.header("etag")), (None, None));
+            assert_eq!(
+                (answer.header("cache-control"), answer.header("vary")),
+                (Some(control), Some("cookie, authorization"))
+            );
+            let kept = control == public;
+            assert_eq!(answer.header("access-control-allow-origin").is_some(), kept);
+            assert_eq!(answer.header("etag").is_some(), kept);
         }
     }
     let count = server.by("10.0.0.3").get("/_presence/v1/count.json");

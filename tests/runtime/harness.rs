@@ -46,10 +46,14 @@ pub struct Setup {
     timed: bool,
 }
 
+/// What a test looks at: where people are, and guests one by one. A site's own default keeps these from strangers.
+pub const OPEN: &str = r#"{"locations": "public", "guests": "public"}"#;
+
 impl Setup {
-    /// The shipped build with nothing configured.
+    /// The shipped build with nothing configured but that everybody may see where people are, and guests; `ACCESS` set to nothing
+    /// gives the default back.
     pub fn new() -> Self {
-        let (objects, vars) = (OBJECTS.to_vec(), BTreeMap::new());
+        let (objects, vars) = (OBJECTS.to_vec(), [("ACCESS".into(), OPEN.into())].into());
         Self { build: Build::Shipped, objects, vars, outbound: None, socket: None, beside: None, timed: false }
     }
 
@@ -412,6 +416,13 @@ impl Client<'_> {
 
     pub fn post(&self, path: &str, body: &str) -> Answer {
         self.send("POST", path, Some(body.as_bytes()))
+    }
+
+    /// The cookie that it sends.
+    #[allow(dead_code, reason = "the bench needs none")]
+    pub fn cookie(&self) -> String {
+        let cookie = self.headers.iter().find(|(name, _)| name == "cookie");
+        cookie.map(|(_, value)| value.clone()).unwrap_or_default()
     }
 
     pub fn touch(&self, body: &str) -> Answer {

@@ -10,8 +10,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
+use whos_online::config::Secret;
+use whos_online::identity::shown::ShownIds;
+use whos_online::presence::id::SiteName;
 use whos_online::presence::member::MemberKey;
 use whos_online::presence::shards::Shards;
+use whos_online::presence::time::Timestamp;
 
 const KILLS: usize = 3;
 const COUNTS: &str = "?view=count";
@@ -60,7 +64,12 @@ fn killed_amid_batches(shards: Shards) {
     let numbers = |connection: usize, number: usize| {
         told[connection].chunks(BATCH).nth(number % BATCHES_EACH).unwrap().iter().copied()
     };
-    let setup = Setup::new().var("SITE", "bench").var("SHARDS", &shards.count().to_string());
+    let (site, secret) = (SiteName::parse("bench").unwrap(), "a-secret-of-some-length");
+    let ids = ShownIds::of(&Secret::new(secret));
+    let setup = Setup::new()
+        .var("SITE", site.as_str())
+        .var("PRESENCE_SECRET", secret)
+        .var("SHARDS", &shards.count().to_string());
     let mut server = setup.beside("tests/bench/workers/driver.js").start();
     let mut crowd = Crowd::new();
     crowd.open(&server, 100, COUNTS);
@@ -93,7 +102,8 @@ fn killed_amid_batches(shards: Shards) {
             for number in answered.saturating_sub(BATCHES_EACH)..answered {
                 for guest in numbers(connection, number) {
                     let MemberKey::Guest(key) = guest_key(guest) else { panic!("a guest") };
-                    let path = online[&key.to_string()]["location"]["path"].as_str().unwrap();
+                    let id = ids.id(&site, MemberKey::Guest(key), Timestamp::default());
+                    let path = online[&id]["location"]["path"].as_str().unwrap();
                     let told: usize = path.split('/').nth(1).unwrap().parse().unwrap();
                     assert!(told >= number, "guest {guest} is on {path}, and batch {number} was answered");
                 }

@@ -33,6 +33,7 @@ mod look_ups;
 mod metrics;
 mod million;
 mod origin;
+mod privacy;
 mod reading;
 mod recording;
 mod relays;

@@ -13,10 +13,10 @@ fn counts(server: &Server) -> (u64, u64, u64) {
     (count("users"), count("guests"), count("bots"))
 }
 
-/// A site that signs somebody in at `/login/NAME`, out at `/logout`, and says nothing of assets.
+/// A site that signs somebody in at `/login/NAME`, a page of which nobody is told, and `/as/NAME`, out at `/logout`, and says nothing of assets.
 fn site() -> Origin {
     Origin::with_headers(|request| match request.target.split('/').collect::<Vec<_>>().as_slice() {
-        [_, "login", name] => format!("X-Presence-User: {name}\r\nX-Presence-Name: {name}%21\r\n"),
+        [_, "login" | "as", name] => format!("X-Presence-User: {name}\r\nX-Presence-Name: {name}%21\r\n"),
         [_, "hidden", name] => format!("X-Presence-User: {name}\r\nX-Presence-Invisible: 1\r\n"),
         [_, "logout"] => "X-Presence-User: \r\n".into(),
         [_, "public", name] => format!("X-Presence-User: {name}\r\nCache-Control: public, max-age=60\r\n"),
@@ -228,12 +228,12 @@ fn somebody_is_online_for_the_window_and_kept_as_last_seen_for_a_week() {
     let server = Setup::hooked().before(&site()).start();
     let start = 1_795_203_180_000_i64;
     let at = |seconds: i64| server.by("10.0.0.1").with("x-test-now", &(start + seconds * 1000).to_string()).document();
-    at(0).get("/login/sally");
+    at(0).get("/as/sally");
     let user = |seconds: i64| at(seconds).get("/_presence/v1/users/sally.json").json();
     assert_eq!(user(330)["online"], true, "the window and the resolution");
     let offline = user(332);
     assert_eq!((&offline["online"], &offline["last_seen"]), (&json!(false), &json!("2026-11-20T19:33:00.000Z")));
-    assert_eq!(offline["location"]["path"], "/login/sally");
+    assert_eq!(offline["location"]["path"], "/as/sally");
     assert_eq!(user(604_800)["last_seen"], "2026-11-20T19:33:00.000Z");
     assert_eq!(user(604_802)["last_seen"], json!(null));
 }

@@ -11,7 +11,12 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Write};
 use std::path::Path;
+use whos_online::config::PrivatePaths;
 use whos_online::identity::bot::is_bot;
+use whos_online::presence::id::PagePath;
+
+/// A path of no page.
+const NOWHERE: &str = "";
 
 /// Where real traffic may lie, beside the project.
 const REAL_LOG: &str = "../shared/data/access-2015-05-17.log.gz";
@@ -57,6 +62,11 @@ struct Visit {
 }
 
 impl Visit {
+    /// On which page they are, if on any.
+    fn place(&self) -> Option<&str> {
+        self.path.as_deref().filter(|path| *path != NOWHERE)
+    }
+
     fn is_online(&self, now: i64) -> bool {
         now.div_euclid(1000) - self.last_seen.div_euclid(1000) <= ONLINE_TIMEOUT
     }
@@ -101,7 +111,7 @@ impl Model {
 
     fn pages(&self, now: i64) -> BTreeMap<&str, u64> {
         let mut pages = BTreeMap::new();
-        for path in self.online(now, false).into_iter().filter_map(|(_, visit)| visit.path.as_deref()) {
+        for path in self.online(now, false).into_iter().filter_map(|(_, visit)| visit.place()) {
             *pages.entry(path).or_default() += 1;
         }
         pages
@@ -182,8 +192,10 @@ impl Replay {
     fn send(&mut self, line: &Line, now: i64) {
         self.run(line.request(&self.server.url("")).unwrap(), now);
         let who = (line.address.clone(), String::from_utf8(line.agent.clone()).unwrap());
-        let path = line.target.split('?').next().filter(|_| line.is_document());
-        self.model.touch(who, now, path);
+        let path = line.target.split(['?', ';']).next().filter(|_| line.is_document());
+        // On a private page, or one whose path is too long, they are nowhere.
+        let told = |path: &str| PagePath::reported(path).is_ok_and(|path| !PrivatePaths::default().cover(&path));
+        self.model.touch(who, now, path.map(|path| if told(path) { path } else { NOWHERE }));
     }
 
     /// A visitor who goes from page to page all the time. A read has the Worker send its news first but not mere
@@ -269,7 +281,7 @@ fn member(visit: &Visit) -> Value {
     json!({
         "name": null, "avatar": null, "state": "online", "tabs": 1,
         "since": rfc3339(visit.since), "last_seen": rfc3339(visit.last_seen),
-        "location": visit.path.as_ref().map(|path| json!({"path": path, "title": null})),
+        "location": visit.place().map(|path| json!({"path": path, "title": null})),
     })
 }
 

@@ -193,7 +193,7 @@ impl Site {
     fn shown(&self, member: &Member) -> Shown {
         Shown {
             profile: member.profile().cloned(),
-            place: member.place().and_then(|id| self.places.get(id)).cloned(),
+            place: self.place(member).cloned(),
             topics: self.looks(member).map(|(topic, _)| topic.clone()).collect(),
             state: member.state(),
             since: member.since(),

@@ -23,10 +23,11 @@ use crate::presence::places::{Numbers, Places};
 use crate::presence::record::Peak;
 use crate::presence::ring::Slot;
 pub use crate::presence::roster::Order;
-use crate::presence::roster::{Roster, digest, order};
+use crate::presence::roster::{Roster, digest};
 use crate::presence::time::{Seconds, Timestamp};
 use crate::presence::totals::Totals;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::iter::Sum;
 pub use stored::Rows;
@@ -262,7 +263,8 @@ impl Site {
     }
 
     /// Members of a kind, newest first, from just after `after`, at most `limit`; and where the next page begins, if
-    /// there is one. Who was merged is not among them. Invisible users are not among them unless the filter says so.
+    /// there is one. Who was merged is not among them. Invisible users are among the guests, as which they are counted, unless the
+    /// filter says that they are users.
     pub fn list(
         &self,
         kind: Kind,
@@ -270,24 +272,42 @@ impl Site {
         after: Option<Order>,
         limit: usize,
     ) -> (Vec<View<'_>>, Option<Order>) {
-        let mut views = Vec::new();
-        let (mut last, mut next) = (None, None);
         if limit == 0 {
-            return (views, next);
+            return (Vec::new(), None);
         }
+        let (mut views, mut more) = self.newest(kind, after, limit, |member| self.visible(member, filter));
+        if kind == Kind::Guest && !filter.invisible && self.invisible > 0 {
+            let hides = |member: &Member| member.invisible() && self.matches(member, filter);
+            let (hidden, more_hidden) = self.newest(Kind::User, after, limit, hides);
+            views.extend(hidden);
+            views.sort_by_key(|view| Reverse(view.order()));
+            more |= more_hidden || views.len() > limit;
+            views.truncate(limit);
+        }
+        let next = views.last().filter(|_| more).map(View::order);
+        (views, next)
+    }
+
+    /// The newest of those for whom `wanted` is so, at most `limit`, and whether there are more.
+    fn newest(
+        &self,
+        kind: Kind,
+        after: Option<Order>,
+        limit: usize,
+        wanted: impl Fn(&Member) -> bool,
+    ) -> (Vec<View<'_>>, bool) {
+        let (mut views, mut more) = (Vec::new(), false);
         self.roster(kind).newest(after, |member| {
-            if !self.visible(member, filter) {
+            if !wanted(member) {
                 return true;
             }
-            if views.len() == limit {
-                next = last;
-                return false;
+            more = views.len() == limit;
+            if !more {
+                views.push(self.view(member));
             }
-            views.push(self.view(member));
-            last = Some(order(member));
-            true
+            !more
         });
-        (views, next)
+        (views, more)
     }
 
     /// Whether somebody is online.
@@ -340,9 +360,14 @@ impl Site {
             state: member.state(),
             since: member.since(),
             last_seen: member.last_seen(),
-            place: member.place().and_then(|id| self.places.get(id)),
+            place: self.place(member),
             tabs: changes::tabs(member),
         }
+    }
+
+    /// Where a member is, if that is anywhere.
+    fn place(&self, member: &Member) -> Option<&Place> {
+        member.place().and_then(|id| self.places.get(id)).filter(|place| !place.is_nowhere())
     }
 
     /// Everybody, in no order.

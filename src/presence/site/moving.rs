@@ -30,10 +30,19 @@ impl Site {
     /// Packs members who are known by other keys, which are kept elsewhere, and lets go of them. What was told of them before
     /// may still come here. What is to be stored is told with what comes of whatever is done next.
     pub fn give_claimed(&mut self, claims: &[Claim]) -> Vec<u8> {
-        let keys: Vec<_> = claims.iter().map(|claim| claim.key.clone()).collect();
-        let packed = self.pack(&keys);
-        self.give(&keys);
-        for Claim { key, age } in claims {
+        for claim in claims.iter().filter(|claim| claim.signs_in) {
+            // Of a guest who signs in nothing goes over to the user.
+            let roster = self.roster(claim.key.kind());
+            if let Some(member) = roster.find(claim.key.borrow()).and_then(|slot| roster.get(slot)) {
+                let views = self.last_views(member);
+                self.views.extend(views);
+            }
+        }
+        let moving: Vec<_> = claims.iter().filter(|claim| !claim.signs_in).map(|claim| claim.key.clone()).collect();
+        let packed = self.pack(&moving);
+        let all: Vec<_> = claims.iter().map(|claim| claim.key.clone()).collect();
+        self.give(&all);
+        for Claim { key, age, .. } in claims {
             self.ended.note(digest(key.borrow()), self.now.minus(*age), self.now);
         }
         packed
@@ -116,6 +125,8 @@ fn merged(member: Member, known: Option<Member>) -> Member {
     tabs.extend(further);
     tabs.truncate(MAX_TABS);
     newer.put_tabs(tabs);
-    newer.begin(newer.since().min(older.since()));
+    if newer.invisible() == older.invisible() {
+        newer.begin(newer.since().min(older.since()));
+    }
     newer
 }

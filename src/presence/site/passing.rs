@@ -228,7 +228,7 @@ impl Site {
     /// What is kept of a user who goes, or who hides.
     pub(super) fn departure(&self, member: &Member) -> Option<Departure> {
         let KeyRef::User(user) = member.key() else { return None };
-        let place = member.place().and_then(|id| self.places.get(id)).cloned();
+        let place = self.place(member).cloned();
         let profile = member.profile().cloned().unwrap_or_default();
         let (last_seen, since) = (member.last_seen(), member.since());
         Some(Departure { user: user.clone(), last_seen, profile, place, since })

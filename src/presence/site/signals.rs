@@ -78,8 +78,10 @@ impl Site {
         }
     }
 
-    /// A visitor is known by another key from now on. What is known of them goes over to it, unless somebody is
-    /// online by that one already; the key that they had is nobody's.
+    /// A visitor is known by another key from now on; the key that they had is nobody's. What is known of them goes over to the
+    /// new one, unless somebody is online by that already.
+    ///
+    /// A guest who signs in has gone, and a user comes: nothing that was seen of the guest is told of the user.
     fn supersede(&mut self, at: Timestamp, touch: &Touch<u32>) -> Option<()> {
         let (was, key) = (touch.was.clone()?, &touch.key);
         self.ended.note(digest(was.borrow()), at, self.now);
@@ -87,7 +89,13 @@ impl Site {
         let slot = self.roster(was.kind()).find(was.borrow())?;
         let mut member = self.roster_mut(was.kind()).remove(slot)?;
         let kind = key.kind();
+        let signs_in = kind == Kind::User && was.kind() != Kind::User;
         let slot = match self.roster(kind).find(key.borrow()) {
+            _ if signs_in => {
+                self.note_last_views(&member);
+                self.let_go(&member);
+                None
+            }
             Some(slot) => {
                 self.let_go(&member);
                 Some(slot)
@@ -141,6 +149,8 @@ impl Site {
             if late {
                 // What else it tells is no longer so, but they did hide.
                 self.show_as(kind, slot, touch.profile.take());
+                let member = self.roster_mut(kind).get_mut(slot)?;
+                member.begin(member.last_seen());
                 self.mark_changed(kind, slot);
                 return Some(());
             }
@@ -182,8 +192,8 @@ impl Site {
             self.show_as(kind, slot, touch.profile.take());
         }
         let member = self.roster_mut(kind).get_mut(slot)?;
-        if was_invisible && !member.invisible() {
-            // Since when they were here in hiding is nobody's business.
+        if was_invisible != member.invisible() {
+            // Since when they were here in hiding is nobody's business, nor who the guest was who is here since then.
             member.begin(at);
         }
         self.note_views(kind, slot, looked_at);
@@ -200,7 +210,7 @@ impl Site {
             let hides = touch.profile.as_ref().is_some_and(|profile| profile.invisible);
             if let (MemberKey::User(user), false) = (&touch.key, hides) {
                 let user = user.clone();
-                let place = place.and_then(|id| self.places.get(id)).cloned();
+                let place = place.and_then(|id| self.places.get(id)).filter(|place| !place.is_nowhere()).cloned();
                 let profile = touch.profile.take().unwrap_or_default();
                 self.departures.push(Departure { user, last_seen: at, profile, place, since: at });
             }

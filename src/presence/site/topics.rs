@@ -58,8 +58,14 @@ impl Site {
 
     /// Notes what somebody who goes looked at to the end.
     pub(super) fn note_last_views(&mut self, member: &Member) {
+        let views = self.last_views(member);
+        self.views.extend(views);
+    }
+
+    /// What somebody who goes looked at to the end.
+    pub(super) fn last_views(&self, member: &Member) -> Vec<Viewed> {
         if member.key().kind() == Kind::Bot || !self.places.have_topics() {
-            return;
+            return Vec::new();
         }
         let profile = member.profile();
         let viewed = |(topic, at): (&Topic, Timestamp)| Viewed {
@@ -68,8 +74,7 @@ impl Site {
             at,
             profile: profile.cloned(),
         };
-        let views: Vec<_> = self.looks(member).map(viewed).collect();
-        self.views.extend(views);
+        self.looks(member).map(viewed).collect()
     }
 
     /// The topic of each page that a member has open, and of the one where they were last.
