@@ -1,20 +1,16 @@
-//! How much somebody may send.
+//! How much somebody may send over a connection.
 
-use super::time::{Millis, Timestamp};
+use super::budget::{MESSAGES, Spent};
+use super::time::Timestamp;
 
-/// So many messages may come at once,
-const BURST: u32 = 20;
-/// and then one in each of these, in the long run: a page has far less to tell.
-const EACH: Millis = Millis(200);
-/// Who sends so many more than that is shown out.
+/// Who sends so many more than they may is shown out.
 const TOO_MANY: u32 = 100;
 
-/// What somebody may still send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What somebody has sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
-    left: u32,
+    spent: Spent,
     dropped: u32,
-    at: Timestamp,
 }
 
 /// What becomes of a message.
@@ -29,19 +25,10 @@ pub enum Verdict {
 }
 
 impl Allowance {
-    /// Of somebody who has sent nothing yet.
-    pub fn new(now: Timestamp) -> Self {
-        Self { left: BURST, dropped: 0, at: now }
-    }
-
     /// Takes a message.
     pub fn spend(&mut self, now: Timestamp) -> Verdict {
-        let earned = now.since(self.at).0 / EACH.0;
-        // A clock that was put back earns nothing, and starts from there.
-        self.at = if now < self.at { now } else { self.at.plus(Millis(earned * EACH.0)) };
-        self.left = self.left.saturating_add(earned).min(BURST);
-        if let Some(left) = self.left.checked_sub(1) {
-            (self.left, self.dropped) = (left, 0);
+        if self.spent.spend(MESSAGES, now).is_ok() {
+            self.dropped = 0;
             return Verdict::Taken;
         }
         self.dropped += 1;
@@ -59,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_taken_and_what_comes_too_fast_is_dropped() {
-        let mut allowance = Allowance::new(at(0));
+        let mut allowance = Allowance::default();
         let mut sent = |times: u32, millis| (0..times).map(|_| allowance.spend(at(millis))).collect::<Vec<_>>();
         assert_eq!(sent(20, 0), [Verdict::Taken; 20]);
         assert_eq!(sent(2, 199), [Verdict::Dropped; 2]);
@@ -72,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_put_back_locks_nobody_out() {
-        let mut allowance = Allowance::new(at(1_000_000));
+        let mut allowance = Allowance::default();
         assert!((0..20).all(|_| allowance.spend(at(1_000_000)) == Verdict::Taken));
         assert_eq!(allowance.spend(at(0)), Verdict::Dropped);
         assert_eq!(allowance.spend(at(200)), Verdict::Taken);

@@ -7,6 +7,7 @@ pub mod allowance;
 pub mod attention;
 mod batch;
 pub mod bounds;
+pub mod budget;
 mod compact;
 pub mod copies;
 mod ended;

@@ -5,6 +5,7 @@
 use super::attention::{Attention, QUIET_HOLD};
 pub use super::batch::MAX_BATCH;
 use super::batch::{Batch, CONNECTING, Urgency};
+use super::budget::{Inflow, Payer};
 use super::ended::Ended;
 use super::id::UserId;
 use super::member::{KeyRef, Kind, MemberKey, Signal, State, Touch};
@@ -39,6 +40,8 @@ pub struct Recorder {
     looked_at: LookedAt,
     /// When somebody came last whose page another isolate must have answered: they told no place, and nobody knew them.
     strayed: Option<Timestamp>,
+    /// What visitors have told of late; none where nobody is held to anything.
+    inflow: Option<Inflow>,
     counted: Counted,
 }
 
@@ -73,14 +76,21 @@ impl Recorder {
             due: None,
             looked_at: LookedAt::Asked,
             strayed: None,
+            inflow: None,
             counted: Counted::default(),
         }
     }
 
+    /// The same where no visitor may cost more than their [`budget`](super::budget), and so many guests of one client are let in.
+    pub fn with_budgets(mut self, client_guests: u32) -> Self {
+        self.inflow = Some(Inflow::new(client_guests, self.window));
+        self
+    }
+
     /// Takes a signal, and says how long from now the batch has to be sent, if somebody must see to that who was not
     /// asked before.
-    pub fn take(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
-        let urgency = self.admit(now, &signal, None::<fn(&Touch) -> Option<Timestamp>>)?;
+    pub fn take(&mut self, now: Timestamp, mut signal: Signal) -> Option<Millis> {
+        let urgency = self.admit(now, &mut signal, None::<fn(&Touch) -> Option<Timestamp>>)?;
         self.add(now, signal, urgency).due
     }
 
@@ -89,10 +99,10 @@ impl Recorder {
     pub fn take_of_page(
         &mut self,
         now: Timestamp,
-        signal: Signal,
+        mut signal: Signal,
         seen: impl FnOnce(&Touch) -> Option<Timestamp>,
     ) -> Taken {
-        let urgency = self.admit(now, &signal, Some(seen));
+        let urgency = self.admit(now, &mut signal, Some(seen));
         urgency.map_or(Taken::default(), |urgency| self.add(now, signal, urgency))
     }
 
@@ -104,8 +114,8 @@ impl Recorder {
     }
 
     /// The same where a refresh needs not be sent.
-    pub fn take_news(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
-        let urgency = self.admit(now, &signal, None::<fn(&Touch) -> Option<Timestamp>>)?;
+    pub fn take_news(&mut self, now: Timestamp, mut signal: Signal) -> Option<Millis> {
+        let urgency = self.admit(now, &mut signal, None::<fn(&Touch) -> Option<Timestamp>>)?;
         if urgency > Urgency::Refresh { self.add(now, signal, urgency).due } else { None }
     }
 
@@ -113,25 +123,63 @@ impl Recorder {
     fn admit(
         &mut self,
         now: Timestamp,
-        signal: &Signal,
+        signal: &mut Signal,
         of_page: Option<impl FnOnce(&Touch) -> Option<Timestamp>>,
     ) -> Option<Urgency> {
         self.counted.received = self.counted.received.saturating_add(1);
         match signal {
             Signal::Touch(touch) => {
-                let urgency = self.consider(now, touch, of_page);
+                if !self.may_tell(now, touch) {
+                    self.counted.shed = self.counted.shed.saturating_add(1);
+                    return None;
+                }
+                let urgency =
+                    self.consider(now, touch, of_page).map(|urgency| self.paced(now, touch.key.borrow(), urgency));
                 self.counted.suppressed = self.counted.suppressed.saturating_add(u32::from(urgency.is_none()));
                 urgency
             }
             Signal::Leave { key, .. } => {
+                let (known, payer) = (self.recent.find(digest(key)).is_some(), Payer::of(key.borrow()));
+                if self.inflow.as_mut().is_some_and(|inflow| !inflow.leaves(payer, known, now)) {
+                    self.counted.shed = self.counted.shed.saturating_add(1);
+                    return None;
+                }
                 self.forget(key);
-                Some(Urgency::Leave)
+                Some(self.paced(now, key.borrow(), Urgency::Leave))
             }
             Signal::SignOut(user) => {
                 self.end(now, &MemberKey::User(user.clone()));
                 Some(Urgency::Prompt)
             }
         }
+    }
+
+    /// Whether a visitor may be told of, as far as their budget goes. Who changes too often stays as they were.
+    fn may_tell(&mut self, now: Timestamp, touch: &mut Touch) -> bool {
+        let Some(inflow) = &mut self.inflow else { return true };
+        let (known, payer) = (self.recent.find(digest(&touch.key)), Payer::of(touch.key.borrow()));
+        if known.is_none() && !inflow.admits(payer, now) {
+            return false;
+        }
+        let (place, tab) = (touch.place.as_ref().map(digest), touch.tab.as_ref().map(digest));
+        let changes = known.is_none_or(|known| {
+            let differs = |told: Option<u64>, known| told.is_some_and(|told| told != known);
+            differs(place, known.place) || differs(tab, known.tab) || touch.state != known.state
+        });
+        // Where every request is recorded, even one that changes nothing counts.
+        if !(changes || self.resolution == Seconds(0)) || inflow.may_move(payer, now) {
+            return true;
+        }
+        let state = known.map_or(touch.state, |known| known.state);
+        (touch.place, touch.tab, touch.state) = (None, None, state);
+        changes
+    }
+
+    /// How soon it is sent of a visitor who may have told much of late.
+    fn paced(&mut self, now: Timestamp, key: KeyRef<'_>, urgency: Urgency) -> Urgency {
+        let paced = matches!(urgency, Urgency::News | Urgency::Leave);
+        let inflow = self.inflow.as_mut().filter(|_| paced);
+        if inflow.is_none_or(|inflow| inflow.is_prompt(Payer::of(key), now)) { urgency } else { Urgency::Patient }
     }
 
     fn add(&mut self, now: Timestamp, signal: Signal, urgency: Urgency) -> Taken {
@@ -194,7 +242,7 @@ impl Recorder {
 
     fn hold(&self, now: Timestamp, urgency: Urgency) -> Millis {
         match (self.looked_at, urgency) {
-            (_, Urgency::Refresh) => self.lazy_hold(now),
+            (_, Urgency::Refresh | Urgency::Patient) => self.lazy_hold(now),
             (_, Urgency::Echo) => CONNECTING,
             // It takes less time to go from page to page, and what that tells is then stored together.
             (LookedAt::Watched(_), Urgency::Leave) => PACE,

@@ -151,7 +151,7 @@ impl Room {
         let Some((id, known)) = self.seat_of(socket) else { return Vec::new() };
         let Some((socket, seat)) = self.seats.get_mut(&id).filter(|_| known) else { return Vec::new() };
         seat.heard = now;
-        match self.allowances.entry(id).or_insert_with(|| Allowance::new(now)).spend(now) {
+        match self.allowances.entry(id).or_default().spend(now) {
             Verdict::Taken => {}
             Verdict::Dropped => return Vec::new(),
             Verdict::Enough => {

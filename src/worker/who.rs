@@ -128,7 +128,7 @@ async fn standing_counted(
             return Ok(Standing::default());
         }
     };
-    let client = counted.then(|| asker.client(&keys, clock::now()));
+    let client = counted.then(|| u64::from(asker.client(&keys, clock::now()).0));
     let known = look_up(&asker, &keys, client, env).await.map_err(Problem::TooManyAttempts)?;
     Ok(standing_of(known.map(|known| known.user().clone()), site, env).await)
 }

@@ -14,6 +14,7 @@ mod tally;
 mod topics;
 
 use crate::presence::bounds::Bounds;
+use crate::presence::budget::Outlay;
 use crate::presence::compact::Member;
 use crate::presence::ended::Ended;
 use crate::presence::id::{TabId, UserId};
@@ -150,6 +151,8 @@ pub struct Site {
     window: Seconds,
     /// How many bytes places may take as long as there is anybody to merge.
     max_places: usize,
+    /// What visitors have cost; none where nobody is held to anything.
+    outlay: Option<Outlay>,
     users: Roster,
     guests: Roster,
     bots: Roster,
@@ -190,13 +193,14 @@ pub struct Site {
 
 impl Site {
     /// A site that nobody has visited. A window alone, which is for how long after a touch a member is online, means the
-    /// bounds that hold for an object.
+    /// bounds that hold for an object, without what a visitor may cost.
     pub fn new(bounds: impl Into<Bounds>, now: Timestamp) -> Self {
-        let Bounds { window, guests, bots, places } = bounds.into();
+        let Bounds { window, guests, bots, places, client_guests } = bounds.into();
         let roster = |limit| Roster::new(window, limit, now);
         Self {
             window,
             max_places: places,
+            outlay: client_guests.map(Outlay::new),
             users: roster(usize::MAX),
             guests: roster(guests),
             bots: roster(bots),

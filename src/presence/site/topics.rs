@@ -4,6 +4,7 @@
 //! visit costs one row however long it is.
 
 use super::Site;
+use crate::presence::budget::Payer;
 use crate::presence::compact::Member;
 use crate::presence::id::Topic;
 use crate::presence::member::{Kind, Viewed};
@@ -48,12 +49,19 @@ impl Site {
         let latest = |topic: &Topic| self.looks(member).filter(|(other, _)| *other == topic).map(|(_, at)| at).max();
         let over: Vec<_> = before.into_iter().filter(|(topic, at)| latest(topic).is_none_or(|now| now < *at)).collect();
         let (viewer, profile) = (member.key().owned(), member.profile().cloned());
-        self.views.extend(over.into_iter().map(|(topic, at)| Viewed {
-            topic,
-            viewer: viewer.clone(),
-            at,
-            profile: profile.clone(),
-        }));
+        for (topic, at) in over {
+            self.keep_view(Viewed { topic, viewer: viewer.clone(), at, profile: profile.clone() });
+        }
+    }
+
+    /// Has it kept what somebody looked at, as long as they may have any more of it kept.
+    fn keep_view(&mut self, view: Viewed) {
+        let (payer, now) = (Payer::of(view.viewer.borrow()), self.now);
+        if self.outlay.as_mut().is_none_or(|outlay| outlay.keeps_view(payer, now)) {
+            self.views.push(view);
+        } else {
+            self.totals.shed += 1;
+        }
     }
 
     /// Notes what somebody who goes looked at to the end.
@@ -69,7 +77,7 @@ impl Site {
             profile: profile.cloned(),
         };
         let views: Vec<_> = self.looks(member).map(viewed).collect();
-        self.views.extend(views);
+        views.into_iter().for_each(|view| self.keep_view(view));
     }
 
     /// The topic of each page that a member has open, and of the one where they were last.
