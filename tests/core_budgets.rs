@@ -225,3 +225,86 @@ fn of_what_is_looked_at_so_much_is_kept_for_a_client_and_for_each_user() {
     };
     assert_eq!((views(guest(ATTACKER, 0)), views(user("sally"))), (20, 119));
 }
+
+/// So many thousand members where each costs most: on pages, under titles and about topics of their own, with several tabs,
+/// and all of them touched at once.
+fn crowd(thousands: u32) -> Site {
+    let mut site = Site::new(Bounds { places: usize::MAX, ..Bounds::from(WINDOW) }, at(0));
+    for some in 0..thousands {
+        let of = |number: u32| {
+            let (path, text) = (format!("/page/{number}"), format!("{number}"));
+            let topic = format!("user:{}", number % (thousands * 100));
+            let key = if number.is_multiple_of(2) { user(&text) } else { guest(ClientId(number), 0) };
+            let look = |tab| Touch {
+                place: place(&path, Some(&text), Some(&topic)),
+                tab: Some(TabId(tab)),
+                ..touch(key.clone())
+            };
+            let other = Touch { place: place("/", None, None), tab: Some(TabId(2)), ..touch(key.clone()) };
+            [look(1), other, look(3)].map(|touch| Report { age: Millis(0), signal: Signal::Touch(touch) })
+        };
+        site.apply(at(0), (some * 1000..(some + 1) * 1000).flat_map(of).collect::<Vec<_>>());
+    }
+    site
+}
+
+#[test]
+fn what_a_search_finds_is_what_is_there() {
+    let site = crowd(5);
+    let filter = |path, topic| Filter { path, topic, invisible: false };
+    let total = |path, topic| site.counts_of(&filter(path, topic)).total;
+    assert_eq!((total(Some("/page/7"), None), total(Some("/"), None), total(Some("/none"), None)), (1, 0, 0));
+    assert_eq!((total(None, Some("user:7")), total(None, Some("user:none"))), (10, 0));
+    assert_eq!((total(Some("/page/7"), Some("user:7")), total(Some("/page/7"), Some("user:8"))), (1, 0));
+    let (listed, next) = site.list(Kind::User, &filter(None, Some("user:8")), None, 4);
+    let (rest, end) = site.list(Kind::User, &filter(None, Some("user:8")), next, 100);
+    assert_eq!((listed.len(), rest.len(), end), (4, 6, None));
+    assert!(listed.iter().chain(&rest).all(|view| view.place.unwrap().topic.as_ref().unwrap().as_str() == "user:8"));
+    assert_eq!((site.pages(7).len(), site.pages(usize::MAX).len(), site.pages(0).len()), (7, 5000, 0));
+}
+
+/// Asserts nothing, as machines differ: run it in release to see.
+#[test]
+#[ignore = "measures"]
+fn what_each_question_costs() {
+    let site = crowd(100);
+    let time = |name: &str, ask: &dyn Fn() -> usize| {
+        let start = std::time::Instant::now();
+        let found: usize = (0..20).map(|_| ask()).sum();
+        println!("{name}: {:?} (found {})", start.elapsed() / 20, found / 20);
+    };
+    let list = |kind, path, topic| site.list(kind, &Filter { path, topic, invisible: false }, None, 1000).0.len();
+    time("pages", &|| site.pages(1000).len());
+    time("pages of a part", &|| site.pages(10_000).len());
+    time("list", &|| list(Kind::User, None, None));
+    time("list by path", &|| list(Kind::User, Some("/page/70"), None));
+    time("list and counts by topic", &|| {
+        site.list_and_counts(Kind::User, &Filter { topic: Some("user:70"), ..Filter::default() }, None, 1000).0.len()
+    });
+    time("list by a topic that nobody looks at", &|| list(Kind::User, None, Some("user:nobody")));
+    time("list by topic", &|| list(Kind::User, None, Some("user:70")));
+    time("list of guests by topic", &|| list(Kind::Guest, None, Some("user:71")));
+    time("count by path", &|| site.counts_of(&Filter { path: Some("/page/7"), ..Filter::default() }).total);
+    time("count by topic", &|| site.counts_of(&Filter { topic: Some("user:7"), ..Filter::default() }).total);
+    let topic = Topic::parse("user:70").unwrap();
+    time("viewers", &|| site.viewers(&topic).count());
+}
+
+/// With the site's session alone, and none of the cookies that the Worker gives: so each page signs them in, and the next one out.
+#[test]
+fn who_signs_in_and_out_all_the_time_costs_few_rows_and_is_out_in_the_end() {
+    let mut world = World::new(1);
+    let sally = || UserId::parse("sally").unwrap();
+    for millis in 0..60_000_u32 {
+        let profile = Some(Profile { invisible: millis.is_multiple_of(5), ..Profile::default() });
+        let was = Some(guest(ATTACKER, millis % 9));
+        let here = Touch { was, profile, place: place(&format!("/{millis}"), None, None), ..touch(user("sally")) };
+        let signal = if millis.is_multiple_of(3) { Signal::SignOut(sally()) } else { Signal::Touch(here) };
+        world.take(0, millis.into(), signal);
+        world.go_on(millis.into());
+    }
+    world.take(0, 60_000, Signal::SignOut(sally()));
+    world.go_on(61_000);
+    assert!(world.rows <= 180, "{} rows", world.rows);
+    assert_eq!(world.site.counts().total, 0);
+}

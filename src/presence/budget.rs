@@ -20,7 +20,7 @@ pub const MAX_CLIENT_GUESTS: u32 = 1000;
 pub const PROMPT: Budget = Budget { client: Limit::new(20, 3000), user: Limit::new(30, 2000) };
 
 /// How often a visitor may be somewhere else, name another title or topic, or close a page. Beyond that they stay as they were.
-pub const MOVES: Budget = Budget { client: Limit::new(240, 150), user: Limit::new(120, 500) };
+pub const MOVES: Budget = Budget { client: Limit::new(240, 150), user: Limit::new(120, 1000) };
 
 /// How many rows an object writes for one visitor: 720 an hour, or twice as many. One that is written for several visitors is
 /// shared by them. Beyond that what is told of them is left out.
@@ -147,9 +147,31 @@ impl Spent {
     }
 }
 
+/// A clock that stands still while it is put back by less than a second, so that nobody earns by its jitter.
+#[derive(Debug, Default)]
+pub struct SteadyClock(Timestamp);
+
+impl SteadyClock {
+    /// Goes on to `now`, and says whether the clock was put back by more than that: whatever was spent before is forgiven, or
+    /// whoever had spent a burst would wait until it has caught up.
+    pub fn is_put_back(&mut self, now: Timestamp) -> bool {
+        let put_back = now.plus(Seconds(1)) <= self.0;
+        self.0 = if put_back { now } else { self.0.max(now) };
+        put_back
+    }
+
+    /// The time that it stands at.
+    pub fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
 /// What visitors have spent of a budget.
 #[derive(Debug, Default)]
-pub struct Spending(HashMap<Payer, Spent, FixedState>);
+pub struct Spending {
+    spent: HashMap<Payer, Spent, FixedState>,
+    clock: SteadyClock,
+}
 
 impl Spending {
     /// Spends one for a visitor.
@@ -158,18 +180,26 @@ impl Spending {
     /// How long it takes until one is there to be spent.
     pub fn spend(&mut self, payer: Payer, budget: Budget, now: Timestamp) -> Result<(), Millis> {
         let limit = budget.limit(payer);
-        self.of(payer, now).spend(limit, now)
+        self.spend_for(payer, limit, limit.each, now)
     }
 
-    fn of(&mut self, payer: Payer, now: Timestamp) -> &mut Spent {
-        if self.0.len() >= MAX_PAYERS && !self.0.contains_key(&payer) {
-            self.0.retain(|_, spent| !spent.is_earned_again(now));
-            if self.0.len() >= MAX_PAYERS {
+    fn spend_for(&mut self, payer: Payer, limit: Limit, cost: Millis, now: Timestamp) -> Result<(), Millis> {
+        if self.clock.is_put_back(now) {
+            self.spent.clear();
+        }
+        let now = self.clock.now();
+        if self.spent.len() >= MAX_PAYERS && !self.spent.contains_key(&payer) {
+            self.spent.retain(|_, spent| !spent.is_earned_again(now));
+            if self.spent.len() >= MAX_PAYERS {
                 // So many clients at once are no client's doing: to start over costs at most a burst of each.
-                self.0.clear();
+                self.spent.clear();
             }
         }
-        self.0.entry(payer).or_default()
+        self.spent.entry(payer).or_default().spend_for(limit, cost, now)
+    }
+
+    fn refund(&mut self, payer: Payer, limit: Limit) {
+        self.spent.get_mut(&payer).into_iter().for_each(|spent| spent.refund(limit));
     }
 }
 
@@ -203,8 +233,9 @@ impl Inflow {
     pub fn leaves(&mut self, payer: Payer, known: bool, now: Timestamp) -> bool {
         let may = self.may_move(payer, now);
         let limit = self.arrivals.limit(payer);
-        let spent = self.arrived.0.get_mut(&payer).filter(|_| may && known);
-        spent.into_iter().for_each(|spent| spent.refund(limit));
+        if may && known {
+            self.arrived.refund(payer, limit);
+        }
         may
     }
 
@@ -266,7 +297,7 @@ impl Outlay {
         let sharing = (payers.len() as u32).max(1);
         payers.retain(|payer| {
             let limit = ROWS.limit(*payer);
-            self.rows.of(*payer, now).spend_for(limit, Millis(limit.each.0 / sharing), now).is_err()
+            self.rows.spend_for(*payer, limit, Millis(limit.each.0 / sharing), now).is_err()
         });
         payers
     }
@@ -307,8 +338,10 @@ mod tests {
         let mut spend = |payer, millis| spending.spend(payer, VIEWS, at(millis)).is_ok();
         assert_eq!((0..30).filter(|_| spend(client(1), 0)).count(), 20);
         assert!(spend(client(2), 0) && spend(Payer::User(1), 0));
+        assert!(!spend(client(1), -900), "one that jitters earns nothing");
+        assert!(spend(client(1), -3_600_000), "a clock that was put back keeps nobody waiting");
         (0..3 * MAX_PAYERS as u32).for_each(|number| _ = spend(client(number), 1));
-        assert!(spending.0.len() <= MAX_PAYERS);
+        assert!(spending.spent.len() <= MAX_PAYERS);
     }
 
     #[test]

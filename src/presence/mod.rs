@@ -5,6 +5,7 @@
 
 pub mod allowance;
 pub mod attention;
+pub mod backlog;
 mod batch;
 pub mod bounds;
 pub mod budget;
@@ -12,11 +13,14 @@ mod compact;
 pub mod copies;
 mod ended;
 pub mod gathering;
+mod groups;
 pub mod id;
 pub mod member;
 mod merged;
 pub mod moments;
+mod numbers;
 pub mod pages;
+mod place_id;
 mod places;
 pub mod pulse;
 mod recent;

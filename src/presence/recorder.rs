@@ -127,31 +127,41 @@ impl Recorder {
         of_page: Option<impl FnOnce(&Touch) -> Option<Timestamp>>,
     ) -> Option<Urgency> {
         self.counted.received = self.counted.received.saturating_add(1);
-        match signal {
+        let urgency = match signal {
             Signal::Touch(touch) => {
                 if !self.may_tell(now, touch) {
-                    self.counted.shed = self.counted.shed.saturating_add(1);
-                    return None;
+                    return self.leave_out();
                 }
-                let urgency =
-                    self.consider(now, touch, of_page).map(|urgency| self.paced(now, touch.key.borrow(), urgency));
+                let urgency = self.consider(now, touch, of_page);
                 self.counted.suppressed = self.counted.suppressed.saturating_add(u32::from(urgency.is_none()));
                 urgency
             }
             Signal::Leave { key, .. } => {
                 let (known, payer) = (self.recent.find(digest(key)).is_some(), Payer::of(key.borrow()));
                 if self.inflow.as_mut().is_some_and(|inflow| !inflow.leaves(payer, known, now)) {
-                    self.counted.shed = self.counted.shed.saturating_add(1);
-                    return None;
+                    return self.leave_out();
                 }
                 self.forget(key);
-                Some(self.paced(now, key.borrow(), Urgency::Leave))
+                Some(Urgency::Leave)
             }
             Signal::SignOut(user) => {
-                self.end(now, &MemberKey::User(user.clone()));
-                Some(Urgency::Prompt)
+                let key = MemberKey::User(user.clone());
+                // Only who has been here since they signed out last signs out again.
+                let again = self.recent.find(digest(&key)).is_none();
+                if again && self.inflow.as_mut().is_some_and(|inflow| !inflow.is_prompt(Payer::of(key.borrow()), now)) {
+                    return self.leave_out();
+                }
+                self.end(now, &key);
+                return Some(Urgency::Prompt);
             }
-        }
+        };
+        urgency.map(|urgency| self.paced(now, signal, urgency))
+    }
+
+    /// Counts what is not told, as whoever it is of has spent their budget.
+    fn leave_out(&mut self) -> Option<Urgency> {
+        self.counted.shed = self.counted.shed.saturating_add(1);
+        None
     }
 
     /// Whether a visitor may be told of, as far as their budget goes. Who changes too often stays as they were.
@@ -162,24 +172,36 @@ impl Recorder {
             return false;
         }
         let (place, tab) = (touch.place.as_ref().map(digest), touch.tab.as_ref().map(digest));
-        let changes = known.is_none_or(|known| {
-            let differs = |told: Option<u64>, known| told.is_some_and(|told| told != known);
-            differs(place, known.place) || differs(tab, known.tab) || touch.state != known.state
-        });
+        let profile = touch.profile.as_ref().map(digest);
+        let changes = touch.was.is_some()
+            || known.is_none_or(|known| {
+                let differs = |told: Option<u64>, known| told.is_some_and(|told| told != known);
+                let moves = differs(place, known.place) || differs(tab, known.tab) || touch.state != known.state;
+                moves || differs(profile, known.profile)
+            });
         // Where every request is recorded, even one that changes nothing counts.
         if !(changes || self.resolution == Seconds(0)) || inflow.may_move(payer, now) {
             return true;
         }
+        let hides = touch.profile.as_ref().is_some_and(|profile| profile.invisible);
+        if known.is_none() && touch.key.kind() == Kind::User {
+            // They come and go all the time.
+            return hides && inflow.is_prompt(payer, now);
+        }
         let state = known.map_or(touch.state, |known| known.state);
-        (touch.place, touch.tab, touch.state) = (None, None, state);
+        (touch.was, touch.place, touch.tab, touch.state) = (None, None, None, state);
+        touch.profile.take_if(|_| !hides);
         changes
     }
 
-    /// How soon it is sent of a visitor who may have told much of late.
-    fn paced(&mut self, now: Timestamp, key: KeyRef<'_>, urgency: Urgency) -> Urgency {
-        let paced = matches!(urgency, Urgency::News | Urgency::Leave);
+    /// How soon it is sent of a visitor who may have told much of late. Whoever hides waits for nothing.
+    fn paced(&mut self, now: Timestamp, signal: &Signal, urgency: Urgency) -> Urgency {
+        let hides =
+            matches!(signal, Signal::Touch(touch) if touch.profile.as_ref().is_some_and(|profile| profile.invisible));
+        let paced = urgency > Urgency::Echo && !(hides && urgency == Urgency::Prompt);
         let inflow = self.inflow.as_mut().filter(|_| paced);
-        if inflow.is_none_or(|inflow| inflow.is_prompt(Payer::of(key), now)) { urgency } else { Urgency::Patient }
+        let prompt = inflow.is_none_or(|inflow| inflow.is_prompt(Payer::of(signal.key()), now));
+        if prompt { urgency } else { Urgency::Patient }
     }
 
     fn add(&mut self, now: Timestamp, signal: Signal, urgency: Urgency) -> Taken {

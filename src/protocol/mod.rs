@@ -12,6 +12,7 @@ pub mod moves;
 pub mod part;
 pub mod query;
 pub mod relay;
+pub mod repeat;
 mod viewers;
 pub mod widget;
 

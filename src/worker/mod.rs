@@ -22,6 +22,7 @@ mod presence_object;
 mod presence_relays;
 mod presence_room;
 mod presence_rows;
+mod questions;
 mod reads;
 mod recording;
 mod relay_object;
@@ -29,6 +30,7 @@ mod repeats;
 mod request;
 mod setup;
 mod sockets;
+mod topics;
 mod waiting;
 mod who;
 

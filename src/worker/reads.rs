@@ -2,7 +2,7 @@
 
 use super::answers::Question;
 use super::request::Asked;
-use super::{answers, calls, clock, recording, repeats, who};
+use super::{answers, calls, clock, questions, recording, repeats, who};
 use crate::config::Config;
 use crate::http::conditions::tagged;
 use crate::http::cors::{Caller, public};
@@ -43,14 +43,15 @@ pub async fn read(
     let site = asked.site(config)?;
     let (scope, personal) = scope(&query, &site, asked, config, env).await?;
     recording::send_news(&site, env, ctx).await;
-    let (at, mut answer) = look_up((site.clone(), query.clone(), scope), config, env, ctx).await?;
+    let (at, mut answer) = look_up((site.clone(), query.clone(), scope), asked, config, env, ctx).await?;
     let mut personal = personal;
     // Only where somebody was left out it matters whether whoever asks may see them.
     if answer.hidden && !personal && asked.asker(site.clone(), config).has_credentials() {
         let sees = who::standing_if_known(asked, &site, config, env).await.sees_invisible();
         if sees {
             personal = true;
-            (_, answer) = look_up((site.clone(), query, Scope { invisible: true, ..scope }), config, env, ctx).await?;
+            let question = (site.clone(), query, Scope { invisible: true, ..scope });
+            (_, answer) = look_up(question, asked, config, env, ctx).await?;
         }
     }
     let (content_type, body) = match form {
@@ -107,6 +108,7 @@ async fn scope(
 /// The answer, and as of when it is.
 async fn look_up(
     question: Question,
+    asked: &Asked,
     config: &Config,
     env: &Env,
     ctx: &Context,
@@ -115,12 +117,8 @@ async fn look_up(
         return Ok(known);
     }
     let (site, query, scope) = &question;
-    let asked = clock::now();
-    let shares = query.parts(config.shards).into_iter();
-    let all = shares.map(|(number, query)| share(site, number, Call::Read(query, *scope), config, env));
-    let all = join_all(all).await;
-    let told: Vec<_> = all.iter().flatten().collect();
-    let parts: Vec<Part<'_>> = told.iter().filter_map(|told| call::read(told).ok()).collect();
+    let (at, all) = ask_all((site.clone(), query.widened(), *scope), asked, config, env).await?;
+    let parts: Vec<Part<'_>> = all.iter().flatten().filter_map(|told| call::read(told).ok()).collect();
     if parts.is_empty() {
         return Err(Problem::Unavailable);
     }
@@ -133,8 +131,32 @@ async fn look_up(
             let _ = calls::ask::<()>(&env, calls::Object::Presence(&site, 0), &Call::Peak(peak), calls::PATIENCE).await;
         });
     }
-    answers::remember(question, asked, &answer);
-    Ok((asked, answer))
+    answers::remember(question, at, &answer);
+    Ok((at, answer))
+}
+
+/// What each of the site's objects tells to a widened question, and as of when that is. It may have been told a moment ago.
+async fn ask_all(
+    question: Question,
+    asked: &Asked,
+    config: &Config,
+    env: &Env,
+) -> Result<(Timestamp, answers::Told), Problem> {
+    if let Some(told) = answers::told(&question) {
+        return Ok(told);
+    }
+    let (site, query, scope) = &question;
+    questions::pay(asked, site, config, env).await?;
+    let at = clock::now();
+    let shares = query.parts(config.shards).into_iter();
+    let all = shares.map(|(number, query)| share(site, number, Call::Read(query, *scope), config, env));
+    let all = Rc::new(join_all(all).await);
+    if all.iter().flatten().any(Vec::is_empty) {
+        // It has too much to look for: see `Repeat`.
+        return Err(Problem::TooManyAttempts(Seconds(1)));
+    }
+    answers::remember_told(question, at, &all);
+    Ok((at, all))
 }
 
 /// What one of the objects tells. Of several one that has not answered is left alone for a while, so that it costs no more

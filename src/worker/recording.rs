@@ -4,7 +4,7 @@ use super::calls::{self, Object, PATIENCE, PATIENCE_FOR_ONE};
 use super::keys::{self, MAX_SITES};
 use super::request::Asked;
 use super::setup::Setup;
-use super::{answers, clock, repeats, who};
+use super::{answers, clock, questions, repeats, topics, who};
 use crate::config::Config;
 use crate::http::problem::Problem;
 use crate::http::report::Seen;
@@ -32,7 +32,12 @@ thread_local! {
 }
 
 /// Records the touch of whoever sent a request.
-pub async fn touch(asked: &Asked, seen: Seen, config: &Config, env: &Env, ctx: &Context) -> Result<(), Problem> {
+pub async fn touch(asked: &Asked, mut seen: Seen, config: &Config, env: &Env, ctx: &Context) -> Result<(), Problem> {
+    if let Some(place) = &mut seen.place {
+        let site = asked.site(config)?;
+        let may_ask = || questions::pay_as_client(asked, &site).is_ok();
+        topics::check(place, &site, config, env, may_ask).await;
+    }
     record_as(asked, config, env, ctx, |visitor| visitor.touch(seen)).await
 }
 
@@ -242,7 +247,10 @@ fn with<T>(site: &SiteName, config: &Config, work: impl FnOnce(&mut Recorder) ->
             // What waits to be sent stays; it is sent within seconds.
             recorders.retain(|_, recorder| recorder.is_waiting());
         }
-        let new = || Recorder::new(config.touch_resolution, config.window(), clock::now());
+        let new = || {
+            let recorder = Recorder::new(config.touch_resolution, config.window(), clock::now());
+            recorder.with_budgets(config.client_guests)
+        };
         work(recorders.entry(site.clone()).or_insert_with(new))
     })
 }

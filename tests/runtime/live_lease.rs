@@ -202,7 +202,7 @@ fn who_has_themselves_erased_one_after_the_other_does_not_cut_the_connections_of
     later.get(&format!("{ONLINE}?limit=7"));
     while watcher.socket.read().is_ok() {}
     eventually(built + 1, || {
-        server.by("10.0.0.9").with("x-test-fault", "none").get(&format!("{ONLINE}?limit=8"));
+        server.by("10.0.0.9").with("x-test-fault", "none").get(&format!("{ONLINE}?path=/8"));
         server.built()
     });
     eventually(vec![], || files_with(&server.storage(), "a-later-user"));

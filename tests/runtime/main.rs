@@ -6,6 +6,7 @@ mod bad_input;
 #[path = "../bench/batches.rs"]
 mod batches;
 mod blocks;
+mod budgets;
 mod cost;
 #[allow(dead_code, reason = "the bench uses the rest of it")]
 mod crowd;

@@ -8,6 +8,7 @@ pub mod erasing;
 mod hiding;
 mod moving;
 mod passing;
+mod search;
 mod signals;
 mod stored;
 mod tally;
@@ -19,8 +20,9 @@ use crate::presence::compact::Member;
 use crate::presence::ended::Ended;
 use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile, State, Viewed};
-use crate::presence::pages::{Page, fullest};
-use crate::presence::places::{Numbers, Places};
+use crate::presence::numbers::Numbers;
+use crate::presence::pages::Page;
+use crate::presence::places::Places;
 use crate::presence::record::Peak;
 use crate::presence::ring::Slot;
 pub use crate::presence::roster::Order;
@@ -279,6 +281,10 @@ impl Site {
         if limit == 0 {
             return (views, next);
         }
+        if filter.path.is_some() || filter.topic.is_some() {
+            let (views, next, _) = self.list_and_counts(kind, filter, after, limit);
+            return (views, next);
+        }
         self.roster(kind).newest(after, |member| {
             if !self.visible(member, filter) {
                 return true;
@@ -317,7 +323,7 @@ impl Site {
 
     /// Pages with users or guests on them, most first.
     pub fn pages(&self, limit: usize) -> Vec<Page<'_>> {
-        fullest(self.places.pages(), limit)
+        self.places.fullest(limit, |titled| self.words_of_guests(titled))
     }
 
     /// Whether a user is online whom the filter lets through.
@@ -356,8 +362,13 @@ impl Site {
 
     /// The same, and where each of them lies.
     fn members_by_slot(&self) -> impl Iterator<Item = (Kind, Slot, &Member)> {
+        self.members_by_slot_of(|_| true)
+    }
+
+    /// The same of some kinds.
+    fn members_by_slot_of(&self, wanted: impl Fn(Kind) -> bool) -> impl Iterator<Item = (Kind, Slot, &Member)> {
         let of = |kind| self.roster(kind).iter().map(move |(slot, member)| (kind, slot, member));
-        [Kind::User, Kind::Guest, Kind::Bot].into_iter().flat_map(of)
+        [Kind::User, Kind::Guest, Kind::Bot].into_iter().filter(move |kind| wanted(*kind)).flat_map(of)
     }
 
     fn roster(&self, kind: Kind) -> &Roster {

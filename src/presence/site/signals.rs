@@ -5,7 +5,7 @@ use crate::presence::budget::Payer;
 use crate::presence::compact::{Member, Tab};
 use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile, Signal, State, Touch};
-use crate::presence::places::PlaceId;
+use crate::presence::place_id::PlaceId;
 use crate::presence::reports::{Report, Reports};
 use crate::presence::ring::Slot;
 use crate::presence::roster::{Roster, digest};

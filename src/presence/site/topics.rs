@@ -3,12 +3,13 @@
 //! Whoever looks at a topic now is told by the members. When they look no longer, one [`Viewed`] goes out to be kept: a
 //! visit costs one row however long it is.
 
-use super::Site;
+use super::search::Wanted;
+use super::{Filter, Site};
 use crate::presence::budget::Payer;
 use crate::presence::compact::Member;
 use crate::presence::id::Topic;
 use crate::presence::member::{Kind, Viewed};
-use crate::presence::places::PlaceId;
+use crate::presence::place_id::PlaceId;
 use crate::presence::ring::Slot;
 
 use crate::presence::time::Timestamp;
@@ -19,7 +20,10 @@ pub(super) type Looks = Vec<(Topic, Timestamp)>;
 impl Site {
     /// Users and guests who look at a topic now, invisible ones among them, in no order.
     pub fn viewers<'a>(&'a self, topic: &'a Topic) -> impl Iterator<Item = Viewed> + 'a {
-        self.users.iter().chain(self.guests.iter()).filter_map(move |(_, member)| {
+        let wanted = Wanted::of(self, &Filter { topic: Some(topic.as_str()), ..Filter::default() });
+        let nobody = wanted.is_nowhere();
+        let all = self.users.iter().chain(self.guests.iter()).filter(move |_| !nobody);
+        all.filter(move |(_, member)| wanted.matches(member)).filter_map(move |(_, member)| {
             let at = self.looks(member).filter(|(looked_at, _)| *looked_at == topic).map(|(_, at)| at).max()?;
             let profile = member.profile().cloned();
             Some(Viewed { topic: topic.clone(), viewer: member.key().owned(), at, profile })
