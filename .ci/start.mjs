@@ -8,6 +8,7 @@ import { fail, root, say, setUp } from "./setup.mjs";
 const VARIABLES = [
   "ORIGIN", "SITE", "BASE_PATH", "ONLINE_TIMEOUT", "LAST_SEEN_TIMEOUT", "TOUCH_RESOLUTION", "ALLOWED_ORIGINS",
   "TRUST_ORIGIN_HEADERS", "ACCESS", "PRIVATE_PATHS", "INJECT_WIDGET", "SESSION_COOKIE", "SIGN_ON_COOKIE", "BASIC_REALM", "SHARDS", "REGION",
+  "TOPICS", "CLIENT_GUESTS",
 ];
 
 const port = process.env.PORT || "8787";

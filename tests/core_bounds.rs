@@ -9,7 +9,7 @@ use whos_online::presence::site::{Counts, Filter, Outcome, Site};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 
 /// Room for three guests and two bots.
-const BOUNDS: Bounds = Bounds { window: Seconds(300), guests: 3, bots: 2, places: usize::MAX };
+const BOUNDS: Bounds = Bounds { window: Seconds(300), guests: 3, bots: 2, places: usize::MAX, client_guests: None };
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_795_203_180_000 + seconds * 1000)

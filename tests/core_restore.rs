@@ -93,7 +93,13 @@ fn told(site: &Site) -> (Vec<String>, Counts, Vec<String>, String) {
 fn bounds() -> impl Strategy<Value = Bounds> {
     let few = || prop_oneof![Just(usize::MAX), 0..4usize];
     let places = prop_oneof![3 => Just(usize::MAX), 1 => 0..400usize];
-    (few(), few(), places).prop_map(|(guests, bots, places)| Bounds { window: WINDOW, guests, bots, places })
+    (few(), few(), places).prop_map(|(guests, bots, places)| Bounds {
+        window: WINDOW,
+        guests,
+        bots,
+        places,
+        client_guests: None,
+    })
 }
 
 #[derive(Default)]

@@ -289,10 +289,10 @@ fn several_tabs_are_one_member_where_the_most_recent_one_is() {
 #[test]
 fn a_title_told_by_the_page_outlives_a_request_that_knows_none() {
     let mut kept = Kept::new(at(0));
-    kept.touch(at(0), Touch { place: Some(place("/a", Some("A"))), ..touch(guest(1)) });
-    kept.touch(at(1), Touch { place: Some(place("/a", None)), ..touch(guest(1)) });
+    kept.touch(at(0), Touch { place: Some(place("/a", Some("A"))), ..touch(user("sally")) });
+    kept.touch(at(1), Touch { place: Some(place("/a", None)), ..touch(user("sally")) });
     assert_eq!(kept.site.pages(1)[0].title(), Some("A"));
-    kept.touch(at(2), Touch { place: Some(place("/b", None)), ..touch(guest(1)) });
+    kept.touch(at(2), Touch { place: Some(place("/b", None)), ..touch(user("sally")) });
     let pages = kept.site.pages(9);
     assert_eq!((pages.len(), pages[0].title()), (1, None));
 }

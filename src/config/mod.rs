@@ -9,6 +9,8 @@ mod values;
 
 use crate::identity::access::Access;
 use crate::identity::login::CookieNames;
+use crate::presence::bounds::Bounds;
+use crate::presence::budget::{CLIENT_GUESTS, MAX_CLIENT_GUESTS};
 use crate::presence::id::{Invalid, SiteName};
 use crate::presence::shards::Shards;
 use crate::presence::time::Seconds;
@@ -17,10 +19,15 @@ pub use globs::Globs;
 pub use private::PrivatePaths;
 use std::fmt;
 pub use values::is_authority;
-use values::{admin_token, base_path, cookie_name, flag, origins, realm, region, seconds, secrets, shards, site};
+use values::{
+    admin_token, base_path, cookie_name, flag, number, origins, realm, region, seconds, secrets, shards, site,
+};
 
 /// Where everything of ours lives unless `BASE_PATH` says otherwise.
 pub const DEFAULT_BASE_PATH: &str = "/_presence";
+
+/// Which topics a page may report of itself unless `TOPICS` says otherwise: those about users.
+const DEFAULT_TOPICS: &str = "user:*";
 
 /// Where pages come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +65,10 @@ pub struct Config {
     pub shards: Shards,
     /// `REGION`: where objects are made, by the platform's name for it; near whoever comes first if it is not set.
     pub region: Option<&'static str>,
+    /// `TOPICS`: which topics a page may report of itself.
+    pub topics: Globs,
+    /// `CLIENT_GUESTS`: how many guests of one address are online at the most.
+    pub client_guests: u32,
     /// `INJECT_WIDGET`: whether pages get the widget's script without having it.
     pub inject_widget: bool,
     /// `SESSION_COOKIE` and `SIGN_ON_COOKIE`: what the cookies are called by which applications know their users.
@@ -115,6 +126,8 @@ impl Config {
                 .map_or(Ok(PrivatePaths::default()), |list| PrivatePaths::parse(&list))?,
             shards: lookup("SHARDS").map_or(Ok(Shards::ONE), |value| shards(&value))?,
             region: lookup("REGION").map(|value| region(&value)).transpose()?,
+            topics: Globs::parse("TOPICS", lookup("TOPICS").as_deref().unwrap_or(DEFAULT_TOPICS))?,
+            client_guests: number("CLIENT_GUESTS", lookup("CLIENT_GUESTS"), CLIENT_GUESTS, 1, MAX_CLIENT_GUESTS)?,
             inject_widget: flag("INJECT_WIDGET", lookup("INJECT_WIDGET"), false)?,
             cookie_names: CookieNames {
                 session: cookie_name("SESSION_COOKIE", lookup("SESSION_COOKIE"), "presence_session")?,
@@ -140,6 +153,11 @@ impl Config {
     /// that much is added to the online window: nobody is shown offline because a touch was spared.
     pub fn window(&self) -> Seconds {
         Seconds(self.online_timeout.0 + self.touch_resolution.0)
+    }
+
+    /// How much an object keeps of a site.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { client_guests: Some(self.client_guests), ..Bounds::from(self.window()) }
     }
 }
 

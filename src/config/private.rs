@@ -216,7 +216,7 @@ mod tests {
             "/account;jsessionid=1",
             "/account%3Bv=1",
             "/account%20",
-            "//account",
+            "/x//account",
             "/./account",
             "/x/../account",
             "/%2e/account",

@@ -12,6 +12,8 @@ fn everything_works_with_nothing_set() {
     assert_eq!((config.online_timeout, config.last_seen_timeout), (Seconds(300), Seconds(604_800)));
     assert_eq!((config.touch_resolution, config.window()), (Seconds(30), Seconds(330)));
     assert_eq!((config.shards, config.region), (Shards::ONE, None));
+    assert_eq!((config.client_guests, config.bounds().client_guests), (64, Some(64)));
+    assert!(config.topics.matches("user:sally") && !config.topics.matches("thread:7"));
     assert!(!config.inject_widget && config.admin_token.is_none() && config.access == Access::default());
     assert!(config.trust_origin_headers && config.allowed_origins.is_empty() && config.secrets.is_empty());
     assert_eq!(Origin::from(None), Ok(Origin::Demo));
@@ -40,6 +42,8 @@ fn a_value_out_of_bounds_is_named_with_its_bounds_and_what_it_was() {
         ),
         ("SHARDS", "0", "SHARDS must be a whole number from 1 to 64; it is \"0\""),
         ("SHARDS", "65", "SHARDS must be a whole number from 1 to 64; it is \"65\""),
+        ("CLIENT_GUESTS", "0", "CLIENT_GUESTS must be a whole number from 1 to 1000; it is \"0\""),
+        ("CLIENT_GUESTS", "many", "CLIENT_GUESTS must be a whole number from 1 to 1000; it is \"many\""),
         ("REGION", "mars", "REGION must be one of wnam, enam, sam, weur, eeur, apac, oc, afr, me; it is \"mars\""),
         ("INJECT_WIDGET", "on", "INJECT_WIDGET must be `true` or `false`; it is \"on\""),
         (

@@ -31,10 +31,25 @@ pub fn seconds(
     min: u32,
     max: u32,
 ) -> Result<Seconds, Invalid> {
-    let Some(value) = value else { return Ok(Seconds(default)) };
+    whole(name, "a whole number of seconds", value, default, min, max).map(Seconds)
+}
+
+pub fn number(name: &'static str, value: Option<String>, default: u32, min: u32, max: u32) -> Result<u32, Invalid> {
+    whole(name, "a whole number", value, default, min, max)
+}
+
+fn whole(
+    name: &'static str,
+    what: &str,
+    value: Option<String>,
+    default: u32,
+    min: u32,
+    max: u32,
+) -> Result<u32, Invalid> {
+    let Some(value) = value else { return Ok(default) };
     match value.parse::<u32>() {
-        Ok(number) if (min..=max).contains(&number) => Ok(Seconds(number)),
-        _ => Err(Invalid::new(name, format!("be a whole number of seconds from {min} to {max}; it is {value:?}"))),
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        _ => Err(Invalid::new(name, format!("be {what} from {min} to {max}; it is {value:?}"))),
     }
 }
 

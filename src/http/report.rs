@@ -3,9 +3,9 @@
 use super::Headers;
 use super::problem::Problem;
 use super::route::GifTouch;
-use crate::config::PrivatePaths;
+use crate::config::{Globs, PrivatePaths};
 use crate::identity::origin::is_never_kept;
-use crate::presence::id::{PagePath, TabId, TabName, Title, Topic};
+use crate::presence::id::{PagePath, TabId, TabName, Title, Topic, UserId};
 use crate::presence::member::{Place, State};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -64,6 +64,28 @@ impl Seen {
     pub fn without_private(self, private: &PrivatePaths) -> Self {
         let place = self.place.map(|place| if private.cover(&place.path) { Place::nowhere() } else { place });
         Self { place, ..self }
+    }
+}
+
+/// What becomes of a topic that a page reports of itself: anybody may report anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportedTopic {
+    /// It is taken.
+    Taken,
+    /// It is taken if this user is known.
+    IfKnown(UserId),
+    /// It is left out.
+    LeftOut,
+}
+
+impl ReportedTopic {
+    /// Judges a topic, where `topics` tells which a page may report.
+    pub fn of(topic: &Topic, topics: &Globs) -> Self {
+        match topic.as_str().strip_prefix("user:") {
+            _ if !topics.matches(topic.as_str()) => Self::LeftOut,
+            Some(user) => UserId::parse(user).map_or(Self::LeftOut, Self::IfKnown),
+            None => Self::Taken,
+        }
     }
 }
 
@@ -278,6 +300,28 @@ mod tests {
             (&format!(r#"{{"x":"{}"}}"#, "x".repeat(4096)), 413),
         ] {
             assert_eq!(status(body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_page_may_report_topics_that_the_setting_lists_and_users_who_are_known() {
+        let of = |topics: &str, topic: &str| {
+            ReportedTopic::of(&Topic::parse(topic).unwrap(), &Globs::parse("TOPICS", topics).unwrap())
+        };
+        let sally = || ReportedTopic::IfKnown(UserId::parse("sally").unwrap());
+        assert_eq!((of("user:*", "user:sally"), of("user:*", "thread:7")), (sally(), ReportedTopic::LeftOut));
+        assert_eq!((of("*", "user:sally"), of("*", "thread:7")), (sally(), ReportedTopic::Taken));
+        assert_eq!(
+            (of("thread:*", "user:sally"), of("user:*", "user:")),
+            (ReportedTopic::LeftOut, ReportedTopic::LeftOut)
+        );
+    }
+
+    #[test]
+    fn a_path_to_another_site_is_refused() {
+        for path in ["//evil.example", "/\\\\evil.example", "/%5cevil.example"] {
+            assert_eq!(status(&format!(r#"{{"path":"{path}"}}"#)), 400, "{path}");
+            assert!(place_of_request(path, None, &PrivatePaths::default()).is_nowhere(), "{path}");
         }
     }
 

@@ -10,19 +10,16 @@ use crate::presence::site::Order;
 use crate::presence::time::Timestamp;
 use crate::protocol::feed::ENTRIES;
 use crate::protocol::live::Watch;
-use crate::protocol::query::Query;
+use crate::protocol::query::{DEFAULT_LIMIT, MAX_LIMIT, Query};
 use crate::protocol::widget::Script;
 use percent_encoding::percent_decode_str;
 
-/// The most members on a page of a list.
-pub const MAX_LIMIT: usize = 1000;
 /// The most users that somebody who watches is told of at once.
 pub const MAX_LIVE_LIMIT: usize = 10_000;
 /// The most users that can be asked for at once.
 pub const MAX_USERS: usize = 100;
 /// The most permissions that can be asked for at once.
 pub const MAX_CHECKS: usize = 50;
-const DEFAULT_LIMIT: usize = 100;
 const GET: &str = "GET, HEAD";
 
 /// What a request is for.

@@ -6,8 +6,8 @@
 
 use super::login::Digest;
 use super::memory::{FOUND, MISSED, Memory};
-use crate::presence::allowance::{MISSES, TokenBuckets};
-use crate::presence::id::SiteName;
+use crate::presence::budget::{MISSES, Payer, Spending};
+use crate::presence::id::{ClientId, SiteName};
 use crate::presence::time::{Seconds, Timestamp};
 use std::collections::HashSet;
 
@@ -48,7 +48,7 @@ pub struct LookUps<T> {
     /// Of those that are nobody's; nothing is told of one of which that is not sure.
     nobody: Memory<Key, ()>,
     /// What clients may still look up that is nobody's.
-    misses: TokenBuckets<u64>,
+    misses: Spending,
     /// Sites that have logins: that does not change any more.
     with_logins: HashSet<SiteName>,
     /// And those that had none a moment ago; nothing is told of one of which that is not known.
@@ -60,7 +60,7 @@ impl<T> Default for LookUps<T> {
         Self {
             found: Memory::default(),
             nobody: Memory::default(),
-            misses: TokenBuckets::default(),
+            misses: Spending::default(),
             with_logins: HashSet::new(),
             without_logins: Memory::default(),
         }
@@ -81,18 +81,18 @@ impl<T: Clone> LookUps<T> {
     ///
     /// # Errors
     /// How long it has to wait.
-    pub fn begin(&mut self, key: &Key, client: Option<u64>, now: Timestamp) -> Result<(), Seconds> {
+    pub fn begin(&mut self, key: &Key, client: Option<ClientId>, now: Timestamp) -> Result<(), Seconds> {
         let Some(client) = client.filter(|_| !self.found.has_known(key)) else { return Ok(()) };
-        self.misses.spend(client, now, &MISSES).map_or(Ok(()), Err)
+        self.misses.spend(Payer::Client(client), MISSES, now).map_err(Seconds::from)
     }
 
     /// Remembers what a look-up came to; what was found is good for so long.
-    pub fn end(&mut self, key: Key, client: Option<u64>, now: Timestamp, outcome: &Outcome<T>, good_for: Seconds) {
+    pub fn end(&mut self, key: Key, client: Option<ClientId>, now: Timestamp, outcome: &Outcome<T>, good_for: Seconds) {
         match outcome {
             Outcome::Found(found) => {
                 // Where it was good before nothing was taken.
                 if let Some(client) = client.filter(|_| !self.found.has_known(&key)) {
-                    self.misses.give_back(&client);
+                    self.misses.refund(Payer::Client(client), MISSES);
                 }
                 self.nobody.forget(&key);
                 self.found.keep(key, now.plus(good_for), Some(found.clone()));
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn of_what_a_client_makes_up_twenty_a_minute_are_looked_up_and_what_is_good_always_is() {
         let mut lookups = LookUps::default();
-        let client = Some(7);
+        let client = Some(ClientId(7));
         lookups.end(key(0), client, at(0), &Outcome::Found("sally"), FOUND);
         let mut asked = 0;
         for number in 1..=6000 {
@@ -191,7 +191,7 @@ mod tests {
         }
         assert_eq!(asked, 39, "the burst, and what was earned in that minute");
         assert_eq!(lookups.begin(&key(0), client, at(60_000)), Ok(()), "it was good a minute ago");
-        assert_eq!(lookups.begin(&key(9999), Some(8), at(60_000)), Ok(()), "another client");
+        assert_eq!(lookups.begin(&key(9999), Some(ClientId(8)), at(60_000)), Ok(()), "another client");
         assert_eq!(lookups.begin(&key(9999), None, at(60_000)), Ok(()));
         assert_eq!(lookups.recall(&key(0), at(29_000)), Some(Outcome::Found("sally")));
     }
@@ -200,8 +200,8 @@ mod tests {
     fn good_logins_cost_a_client_nothing_however_many_there_are() {
         let mut lookups = LookUps::default();
         for number in 0..1000 {
-            assert_eq!(lookups.begin(&key(number), Some(7), at(0)), Ok(()), "{number}");
-            lookups.end(key(number), Some(7), at(0), &Outcome::Found("a user of a large office"), FOUND);
+            assert_eq!(lookups.begin(&key(number), Some(ClientId(7)), at(0)), Ok(()), "{number}");
+            lookups.end(key(number), Some(ClientId(7)), at(0), &Outcome::Found("a user of a large office"), FOUND);
         }
     }
 

@@ -22,7 +22,7 @@ pub mod visit;
 
 use crate::config::Secret;
 use crate::http::Headers;
-use crate::presence::id::{SiteName, UserId};
+use crate::presence::id::{ClientId, SiteName, UserId};
 use crate::presence::member::{MemberKey, Profile};
 use crate::presence::time::Timestamp;
 use guest::GuestSecret;
@@ -140,9 +140,9 @@ impl Asker {
         }
     }
 
-    /// What failed attempts of this client are counted by.
-    pub fn client(&self, keys: &Keys, now: Timestamp) -> u64 {
-        guest::key(&keys.guests, now.day(), &self.site, &self.address, "").0
+    /// Whose request it is, as far as the address tells: what is limited by client is counted by that.
+    pub fn client(&self, keys: &Keys, now: Timestamp) -> ClientId {
+        guest::client(&keys.guests, now.day(), &self.site, &self.address)
     }
 
     /// What may be a token of ours, in the order in which it counts.

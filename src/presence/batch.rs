@@ -26,6 +26,8 @@ pub struct Batch(Vec<Waiting>);
 pub enum Urgency {
     /// That somebody is here still.
     Refresh,
+    /// News of a visitor who has told more of late than is told at once.
+    Patient,
     /// That somebody is on another page, which is about to connect and can tell that, too.
     Echo,
     /// That a page was closed: nobody has gone yet, as the next one may be about to open.
@@ -39,7 +41,7 @@ pub enum Urgency {
 /// What is dropped before what, where more comes than a batch has room for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
-    /// Whoever is refreshed is online already.
+    /// Whoever is refreshed is online already; and who tells too much may tell it again.
     Refresh,
     /// News of a guest or a bot: anybody can make up more of them than there is room for.
     Guest,
@@ -56,7 +58,7 @@ impl Worth {
             Signal::Touch(Touch { key, .. }) | Signal::Leave { key, .. } => key.kind(),
         };
         match (urgency, kind) {
-            (Urgency::Refresh, _) => Self::Refresh,
+            (Urgency::Refresh | Urgency::Patient, _) => Self::Refresh,
             (_, Kind::User) => Self::User,
             (_, Kind::Guest | Kind::Bot) => Self::Guest,
         }

@@ -29,10 +29,13 @@ pub struct Bounds {
     pub bots: usize,
     /// How many bytes places may take as long as there are guests or bots to merge.
     pub places: usize,
+    /// The most guests of one client that are online, and as many bots; what else a visitor may cost goes with it: see
+    /// [`budget`](super::budget). None where all that is told is taken in, as a copy does.
+    pub client_guests: Option<u32>,
 }
 
 impl From<Seconds> for Bounds {
     fn from(window: Seconds) -> Self {
-        Self { window, guests: MAX_GUESTS, bots: MAX_BOTS, places: MAX_PLACES }
+        Self { window, guests: MAX_GUESTS, bots: MAX_BOTS, places: MAX_PLACES, client_guests: None }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! What few have lies apart: a user's id and how they are shown, further pages, when somebody is about to leave.
 
-use super::id::{GuestKey, TabId, UserId};
+use super::id::{ClientId, GuestKey, TabId, UserId};
 use super::member::{KeyRef, Kind, MemberKey, Profile, State};
-use super::places::PlaceId;
+use super::place_id::PlaceId;
 use super::ring::Timed;
 use super::time::{Millis, Timestamp};
 
@@ -56,6 +56,8 @@ const TAB: u8 = 2;
 const TAB_AWAY: u8 = 4;
 /// They are to be stored anew.
 const CHANGED: u8 = 8;
+/// There are pages that lie apart.
+const TABS_APART: u8 = 16;
 
 #[derive(Debug, Default)]
 struct More {
@@ -94,6 +96,11 @@ impl Member {
 
     pub fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// Whose guest they are; to whom that is no business, a user in hiding is like the guest of a client of their own.
+    pub fn client(&self) -> ClientId {
+        GuestKey(self.digest).client()
     }
 
     pub fn key(&self) -> KeyRef<'_> {
@@ -212,7 +219,9 @@ impl Member {
 
     /// The pages that they have open, as far as these report themselves.
     pub fn tabs(&self) -> impl Iterator<Item = Tab> {
-        self.last_tab().into_iter().chain(self.more.iter().flat_map(|more| more.tabs.iter().copied()))
+        // Most have none that lie apart, and to look there costs more than all else.
+        let apart = self.more.as_ref().filter(|_| self.has(TABS_APART));
+        self.last_tab().into_iter().chain(apart.into_iter().flat_map(|more| more.tabs.iter().copied()))
     }
 
     /// Whether this is the one page that they have open, and where they were last.
@@ -248,6 +257,7 @@ impl Member {
             self.hold_tab(tab, age);
         }
         let apart = if self.has(TAB) { Vec::new() } else { tabs };
+        self.set(TABS_APART, !apart.is_empty());
         if !apart.is_empty() || self.more.as_ref().is_some_and(|more| !more.tabs.is_empty()) {
             self.change_more(|more| more.tabs = apart);
         }

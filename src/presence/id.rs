@@ -146,10 +146,13 @@ impl PagePath {
     /// a session's id) are dropped after the length was checked.
     ///
     /// # Errors
-    /// When it has more than 512 bytes, or does not start with `/`.
+    /// When it is no path, or leads to another site where a page links to it: browsers read `//host` and `/\host` so.
     pub fn reported(text: &str) -> Result<Self, Invalid> {
         if text.len() > Self::MAX {
             return Self::parse(text);
+        }
+        if leads_elsewhere(text) {
+            return Err(Invalid::new("a path", "not start with // or /\\"));
         }
         Self::parse(text.split(['?', '#', ';']).next().unwrap_or_default())
     }
@@ -179,6 +182,14 @@ impl Title {
     }
 }
 
+/// Whether a second slash or backslash follows the first, as it is or encoded: whoever decodes a path before linking to it would
+/// lead there, too.
+fn leads_elsewhere(path: &str) -> bool {
+    let rest = path.strip_prefix('/').unwrap_or_default();
+    let encoded = |code: &str| rest.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(code));
+    rest.starts_with(['/', '\\']) || encoded("%5c") || encoded("%2f")
+}
+
 /// A tab as the core knows it: a digest of its name, which only has to differ among one member's few tabs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TabId(pub u32);
@@ -186,6 +197,22 @@ pub struct TabId(pub u32);
 /// A guest or a bot as the core knows it: a keyed digest, from which no address can be had back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GuestKey(pub u64);
+
+/// Whose request it is, as far as an address tells: a keyed digest of an IPv4 address or an IPv6 /64, another one each day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(pub u32);
+
+impl GuestKey {
+    /// The guest of a client whose browser has this digest.
+    pub fn new(client: ClientId, browser: u32) -> Self {
+        Self(u64::from(browser) << 32 | u64::from(client.0))
+    }
+
+    /// Whose guest it is.
+    pub fn client(self) -> ClientId {
+        ClientId(self.0 as u32)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -232,6 +259,31 @@ mod tests {
         }
         assert!(PagePath::reported(&format!("/a?{}", "x".repeat(512))).is_err());
         assert!(PagePath::reported("?a").is_err());
+    }
+
+    #[test]
+    fn a_path_that_leads_to_another_site_is_refused() {
+        for bad in [
+            "//evil.example",
+            "/\\evil.example",
+            "/%5Cevil.example",
+            "/%5cevil.example",
+            "/%2fevil.example",
+            "//",
+            "/\\",
+        ] {
+            assert!(PagePath::reported(bad).is_err(), "{bad}");
+        }
+        for good in ["/", "/a//b", "/a\\b", "/%5", "/%5é", "/.//a"] {
+            assert!(PagePath::reported(good).is_ok(), "{good}");
+        }
+        assert!(PagePath::parse("//evil.example").is_ok(), "what is stored stays readable");
+    }
+
+    #[test]
+    fn a_guest_tells_whose_it_is() {
+        let key = GuestKey::new(ClientId(7), 9);
+        assert_eq!((key, key.client()), (GuestKey(9 << 32 | 7), ClientId(7)));
     }
 
     #[test]

@@ -5,19 +5,24 @@
 
 pub mod allowance;
 pub mod attention;
+pub mod backlog;
 mod batch;
 pub mod bounds;
+pub mod budget;
 pub mod columns;
 mod compact;
 pub mod copies;
 mod display;
 mod ended;
 pub mod gathering;
+mod groups;
 pub mod id;
 pub mod member;
 mod merged;
 pub mod moments;
+mod numbers;
 pub mod pages;
+mod place_id;
 mod places;
 pub mod pulse;
 pub mod recent;

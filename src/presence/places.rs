@@ -1,61 +1,17 @@
 //! The places where members are, each kept once however many are there.
 
 use super::compact::Sort;
+use super::groups::{GroupId, Groups, Link, Linked};
 use super::id::{Title, Topic};
 use super::member::Place;
-use super::pages::Page;
+use super::numbers::Numbers;
+use super::pages::{Page, Titled, Word, together};
+use super::place_id::PlaceId;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::num::NonZeroU32;
-
-/// A place that is kept: its number, counted from one. Valid as long as somebody holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PlaceId(NonZeroU32);
-
-impl PlaceId {
-    fn at(index: usize) -> Self {
-        Self(NonZeroU32::MIN.saturating_add(index as u32))
-    }
-
-    fn index(self) -> usize {
-        self.0.get() as usize - 1
-    }
-}
-
-/// How many of each sort.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Numbers {
-    pub users: usize,
-    pub invisible: usize,
-    pub guests: usize,
-    pub bots: usize,
-}
-
-impl Numbers {
-    pub fn of(&mut self, sort: Sort) -> &mut usize {
-        match sort {
-            Sort::User => &mut self.users,
-            Sort::Invisible => &mut self.invisible,
-            Sort::Guest => &mut self.guests,
-            Sort::Bot => &mut self.bots,
-        }
-    }
-
-    /// Users and guests.
-    pub fn people(&self) -> usize {
-        self.users + self.invisible + self.guests
-    }
-
-    pub fn add(&mut self, other: Self) {
-        let Self { users, invisible, guests, bots } = other;
-        self.users += users;
-        self.invisible += invisible;
-        self.guests += guests;
-        self.bots += bots;
-    }
-}
 
 #[derive(Debug)]
 struct Kept {
@@ -64,6 +20,9 @@ struct Kept {
     held: u32,
     /// Who is here now.
     here: Numbers,
+    /// Its neighbours among the places of its path, and among those about its topic.
+    of_path: Option<Link>,
+    of_topic: Option<Link>,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +30,8 @@ pub struct Places {
     kept: Vec<Option<Kept>>,
     free: Vec<PlaceId>,
     index: HashTable<PlaceId>,
+    paths: Groups,
+    topics: Groups,
     hasher: FixedState,
     /// How many of the places are about something.
     with_topic: usize,
@@ -78,11 +39,85 @@ pub struct Places {
     bytes: usize,
 }
 
-/// How many bytes a place takes: with its texts, what an allocator takes for each of these, and its part of the table.
+/// The most places of one page whose titles are looked at, and the most titles that are told of it.
+const MAX_TITLED: usize = 256;
+const MAX_TITLES: usize = 8;
+
+/// By whose word places of guests have their titles.
+pub type Words = HashMap<PlaceId, Word, FixedState>;
+
+/// Places by their numbers.
+#[derive(Debug, Default)]
+pub struct PlaceSet(Vec<u64>);
+
+impl FromIterator<PlaceId> for PlaceSet {
+    fn from_iter<I: IntoIterator<Item = PlaceId>>(ids: I) -> Self {
+        let mut set = Self::default();
+        ids.into_iter().for_each(|id| set.insert(id));
+        set
+    }
+}
+
+impl PlaceSet {
+    fn insert(&mut self, id: PlaceId) {
+        let (word, bit) = (id.index() / 64, id.index() % 64);
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0.get_mut(word).into_iter().for_each(|bits| *bits |= 1 << bit);
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a place is among them.
+    pub fn contains(&self, id: PlaceId) -> bool {
+        self.0.get(id.index() / 64).is_some_and(|bits| bits >> (id.index() % 64) & 1 == 1)
+    }
+}
+
+/// The places as those see them who link them by their paths, or by their topics.
+struct ByPath<'a>(&'a mut [Option<Kept>], &'a FixedState);
+struct ByTopic<'a>(&'a mut [Option<Kept>], &'a FixedState);
+
+impl Linked for ByPath<'_> {
+    fn hash(&self, id: PlaceId) -> u64 {
+        self.0.get(id.index()).and_then(Option::as_ref).map_or(0, |kept| self.1.hash_one(kept.place.path.as_str()))
+    }
+
+    fn alike(&self, one: PlaceId, other: PlaceId) -> bool {
+        let path = |id: PlaceId| Some(&self.0.get(id.index())?.as_ref()?.place.path);
+        path(one) == path(other)
+    }
+
+    fn link(&mut self, id: PlaceId) -> Option<&mut Option<Link>> {
+        Some(&mut self.0.get_mut(id.index())?.as_mut()?.of_path)
+    }
+}
+
+impl Linked for ByTopic<'_> {
+    fn hash(&self, id: PlaceId) -> u64 {
+        let topic = self.0.get(id.index()).and_then(Option::as_ref).and_then(|kept| kept.place.topic.as_ref());
+        topic.map_or(0, |topic| self.1.hash_one(topic.as_str()))
+    }
+
+    fn alike(&self, one: PlaceId, other: PlaceId) -> bool {
+        let topic = |id: PlaceId| self.0.get(id.index())?.as_ref()?.place.topic.as_ref();
+        topic(one) == topic(other)
+    }
+
+    fn link(&mut self, id: PlaceId) -> Option<&mut Option<Link>> {
+        Some(&mut self.0.get_mut(id.index())?.as_mut()?.of_topic)
+    }
+}
+
+/// How many bytes a place takes: with its texts, what an allocator takes for each of these, and its part of the tables.
 fn weight(place: &Place) -> usize {
     let Place { path, title, topic } = place;
     let texts = [Some(path.as_str()), title.as_ref().map(Title::as_str), topic.as_ref().map(Topic::as_str)];
-    texts.into_iter().flatten().fold(size_of::<Kept>() + 12, |sum, text| sum + text.len() + 8)
+    texts.into_iter().flatten().fold(size_of::<Kept>() + 60, |sum, text| sum + text.len() + 8)
 }
 
 impl Places {
@@ -110,7 +145,7 @@ impl Places {
         }
         self.with_topic += usize::from(place.topic.is_some());
         self.bytes += weight(&place);
-        let kept = Some(Kept { place, held: 1, here: Numbers::default() });
+        let kept = Some(Kept { place, held: 1, here: Numbers::default(), of_path: None, of_topic: None });
         let id = match self.free.pop() {
             Some(id) => {
                 if let Some(slot) = self.kept.get_mut(id.index()) {
@@ -124,6 +159,8 @@ impl Places {
             }
         };
         self.index_as(id, hash);
+        self.paths.add(id, &mut ByPath(&mut self.kept, &self.hasher));
+        self.link_topic(id);
         id
     }
 
@@ -152,6 +189,8 @@ impl Places {
             return;
         }
         self.unindex(id);
+        self.paths.remove(id, &mut ByPath(&mut self.kept, &self.hasher));
+        self.topics.remove(id, &mut ByTopic(&mut self.kept, &self.hasher));
         if let Some(kept) = self.kept.get_mut(id.index()).and_then(Option::take) {
             self.with_topic -= usize::from(kept.place.topic.is_some());
             self.bytes -= weight(&kept.place);
@@ -161,10 +200,10 @@ impl Places {
 
     /// Forgets a topic: the places that were about it are about nothing.
     pub fn forget_topic(&mut self, topic: &str) {
-        let about = |place: &Place| place.topic.as_ref().is_some_and(|known| known.as_str() == topic);
-        let ids: Vec<_> = (0..self.kept.len()).map(PlaceId::at).filter(|id| self.get(*id).is_some_and(about)).collect();
+        let ids: Vec<_> = self.about(topic).collect();
         for id in ids {
             self.unindex(id);
+            self.topics.remove(id, &mut ByTopic(&mut self.kept, &self.hasher));
             let bytes = self.kept_mut(id).map_or(0, |kept| {
                 let before = weight(&kept.place);
                 kept.place.topic = None;
@@ -179,36 +218,96 @@ impl Places {
 
     /// Somebody arrived.
     pub fn enter(&mut self, id: PlaceId, sort: Sort) {
-        if let Some(kept) = self.kept_mut(id) {
-            *kept.here.of(sort) += 1;
-        }
+        let Some(kept) = self.kept_mut(id) else { return };
+        *kept.here.of(sort) += 1;
+        let group = kept.of_path.map(|link| link.group);
+        group.and_then(|group| self.paths.here_mut(group)).into_iter().for_each(|here| *here.of(sort) += 1);
     }
 
     /// Somebody went away.
     pub fn exit(&mut self, id: PlaceId, sort: Sort) {
-        if let Some(kept) = self.kept_mut(id) {
-            let here = kept.here.of(sort);
-            *here = here.saturating_sub(1);
+        let Some(kept) = self.kept_mut(id) else { return };
+        let leave = |here: &mut Numbers| *here.of(sort) = here.of(sort).saturating_sub(1);
+        leave(&mut kept.here);
+        let group = kept.of_path.map(|link| link.group);
+        group.and_then(|group| self.paths.here_mut(group)).into_iter().for_each(leave);
+    }
+
+    /// Who is on a page.
+    pub fn here(&self, path: &str) -> Numbers {
+        self.group_of_path(path).map_or_else(Numbers::default, |group| self.paths.here(group))
+    }
+
+    /// The places of a page.
+    pub fn on(&self, path: &str) -> PlaceSet {
+        self.group_of_path(path).into_iter().flat_map(|group| self.of_path(group)).collect()
+    }
+
+    /// The places about a topic.
+    pub fn about(&self, topic: &str) -> impl Iterator<Item = PlaceId> {
+        let is_it = |first: PlaceId| self.get(first)?.topic.as_ref().map(|known| known.as_str() == topic);
+        let group = self.topics.find(self.hasher.hash_one(topic), |first| is_it(first) == Some(true));
+        let first = group.and_then(|group| self.topics.first(group));
+        std::iter::successors(first, |id| self.kept(*id)?.of_topic?.next())
+    }
+
+    /// The pages with the most people on them, then by path, at most `limit`. Of some of their places it is asked by which guests
+    /// they are titled so. Costs a few nanoseconds for each page that there is, and more only for those that are told.
+    pub fn fullest(&self, limit: usize, guests: impl FnOnce(&PlaceSet) -> Words) -> Vec<Page<'_>> {
+        let is_told = |(_, group): &(usize, GroupId)| {
+            let first = self.paths.first(*group).and_then(|first| self.get(first));
+            first.is_some_and(|place| !place.is_nowhere())
+        };
+        let mut fullest: Vec<_> = self.paths.people().filter(is_told).collect();
+        if limit < fullest.len() {
+            fullest.select_nth_unstable_by_key(limit, |&(people, group)| (Reverse(people), group));
+            fullest.truncate(limit);
+        }
+        let by_guests = |id: &PlaceId| {
+            let kept = self.kept(*id);
+            kept.is_some_and(|kept| kept.place.title.is_some() && kept.here.users == 0 && kept.here.people() > 0)
+        };
+        let groups = fullest.iter().map(|(_, group)| *group);
+        let titled: PlaceSet =
+            groups.flat_map(|group| self.of_path(group).take(MAX_TITLED)).filter(by_guests).collect();
+        let words = if titled.is_empty() { Words::default() } else { guests(&titled) };
+        let pages = fullest.into_iter().filter_map(|(people, group)| self.page(people, group, &words));
+        let mut pages: Vec<_> = pages.collect();
+        pages.sort_unstable_by_key(|page| (Reverse(page.people), page.path));
+        pages
+    }
+
+    fn page(&self, people: usize, group: GroupId, words: &Words) -> Option<Page<'_>> {
+        let path = self.get(self.paths.first(group)?)?.path.as_str();
+        let titled = self.of_path(group).take(MAX_TITLED).filter_map(|id| {
+            let Kept { place, here, .. } = self.kept(id)?;
+            let word = if here.users > 0 { Some(Word::User) } else { words.get(&id).copied() };
+            let (title, word) = (place.title.as_ref()?.as_str(), word?);
+            (here.people() > 0).then(|| Titled { title, total: here.people(), word })
+        });
+        let mut titles = together(titled);
+        titles.sort_by_key(|titled| Reverse((titled.word, titled.total)));
+        titles.truncate(MAX_TITLES);
+        Some(Page { path, people, titles })
+    }
+
+    fn group_of_path(&self, path: &str) -> Option<GroupId> {
+        let is_it = |first: PlaceId| self.get(first).is_some_and(|place| place.path.as_str() == path);
+        self.paths.find(self.hasher.hash_one(path), is_it)
+    }
+
+    fn of_path(&self, group: GroupId) -> impl Iterator<Item = PlaceId> {
+        std::iter::successors(self.paths.first(group), |id| self.kept(*id)?.of_path?.next())
+    }
+
+    fn link_topic(&mut self, id: PlaceId) {
+        if self.get(id).is_some_and(|place| place.topic.is_some()) {
+            self.topics.add(id, &mut ByTopic(&mut self.kept, &self.hasher));
         }
     }
 
-    /// Who is on each page, by its path. Costs as much as there are places.
-    pub fn by_path(&self) -> HashMap<&str, Numbers> {
-        let mut all: HashMap<&str, Numbers> = HashMap::new();
-        for kept in self.kept.iter().flatten() {
-            all.entry(kept.place.path.as_str()).or_default().add(kept.here);
-        }
-        all
-    }
-
-    /// Who is where; a page is told once for each title. Costs as much as there are places.
-    pub fn pages(&self) -> impl Iterator<Item = Page<'_>> {
-        let told = |kept: &&Kept| kept.here.people() > 0 && !kept.place.is_nowhere();
-        let peopled = self.kept.iter().flatten().filter(told);
-        peopled.map(|Kept { place, here, .. }| {
-            let title = place.title.as_ref().map(Title::as_str);
-            Page { path: place.path.as_str(), titles: vec![(title, here.people())] }
-        })
+    fn kept(&self, id: PlaceId) -> Option<&Kept> {
+        self.kept.get(id.index())?.as_ref()
     }
 
     fn index_as(&mut self, id: PlaceId, hash: u64) {

@@ -5,6 +5,7 @@
 use super::attention::{Attention, QUIET_HOLD};
 pub use super::batch::MAX_BATCH;
 use super::batch::{Batch, CONNECTING, Urgency};
+use super::budget::{Inflow, Payer};
 use super::ended::Ended;
 use super::id::UserId;
 use super::member::{KeyRef, Kind, MemberKey, Signal, State, Touch};
@@ -39,6 +40,8 @@ pub struct Recorder {
     looked_at: LookedAt,
     /// When somebody came last whose page another isolate must have answered: they told no place, and nobody knew them.
     strayed: Option<Timestamp>,
+    /// What visitors have told of late; none where nobody is held to anything.
+    inflow: Option<Inflow>,
     counted: Counted,
 }
 
@@ -73,14 +76,21 @@ impl Recorder {
             due: None,
             looked_at: LookedAt::Asked,
             strayed: None,
+            inflow: None,
             counted: Counted::default(),
         }
     }
 
+    /// The same where no visitor may cost more than their [`budget`](super::budget), and so many guests of one client are let in.
+    pub fn with_budgets(mut self, client_guests: u32) -> Self {
+        self.inflow = Some(Inflow::new(client_guests, self.window));
+        self
+    }
+
     /// Takes a signal, and says how long from now the batch has to be sent, if somebody must see to that who was not
     /// asked before.
-    pub fn take(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
-        let urgency = self.admit(now, &signal, None::<fn(&Touch) -> Option<Timestamp>>)?;
+    pub fn take(&mut self, now: Timestamp, mut signal: Signal) -> Option<Millis> {
+        let urgency = self.admit(now, &mut signal, None::<fn(&Touch) -> Option<Timestamp>>)?;
         self.add(now, signal, urgency).due
     }
 
@@ -89,10 +99,10 @@ impl Recorder {
     pub fn take_of_page(
         &mut self,
         now: Timestamp,
-        signal: Signal,
+        mut signal: Signal,
         seen: impl FnOnce(&Touch) -> Option<Timestamp>,
     ) -> Taken {
-        let urgency = self.admit(now, &signal, Some(seen));
+        let urgency = self.admit(now, &mut signal, Some(seen));
         urgency.map_or(Taken::default(), |urgency| self.add(now, signal, urgency))
     }
 
@@ -104,8 +114,8 @@ impl Recorder {
     }
 
     /// The same where a refresh needs not be sent.
-    pub fn take_news(&mut self, now: Timestamp, signal: Signal) -> Option<Millis> {
-        let urgency = self.admit(now, &signal, None::<fn(&Touch) -> Option<Timestamp>>)?;
+    pub fn take_news(&mut self, now: Timestamp, mut signal: Signal) -> Option<Millis> {
+        let urgency = self.admit(now, &mut signal, None::<fn(&Touch) -> Option<Timestamp>>)?;
         if urgency > Urgency::Refresh { self.add(now, signal, urgency).due } else { None }
     }
 
@@ -113,25 +123,85 @@ impl Recorder {
     fn admit(
         &mut self,
         now: Timestamp,
-        signal: &Signal,
+        signal: &mut Signal,
         of_page: Option<impl FnOnce(&Touch) -> Option<Timestamp>>,
     ) -> Option<Urgency> {
         self.counted.received = self.counted.received.saturating_add(1);
-        match signal {
+        let urgency = match signal {
             Signal::Touch(touch) => {
+                if !self.may_tell(now, touch) {
+                    return self.leave_out();
+                }
                 let urgency = self.consider(now, touch, of_page);
                 self.counted.suppressed = self.counted.suppressed.saturating_add(u32::from(urgency.is_none()));
                 urgency
             }
             Signal::Leave { key, .. } => {
+                let (known, payer) = (self.recent.find(digest(key)).is_some(), Payer::of(key.borrow()));
+                if self.inflow.as_mut().is_some_and(|inflow| !inflow.leaves(payer, known, now)) {
+                    return self.leave_out();
+                }
                 self.forget(key);
                 Some(Urgency::Leave)
             }
             Signal::SignOut(user) => {
-                self.end(now, &MemberKey::User(user.clone()));
-                Some(Urgency::Prompt)
+                let key = MemberKey::User(user.clone());
+                // Only who has been here since they signed out last signs out again.
+                let again = self.recent.find(digest(&key)).is_none();
+                if again && self.inflow.as_mut().is_some_and(|inflow| !inflow.is_prompt(Payer::of(key.borrow()), now)) {
+                    return self.leave_out();
+                }
+                self.end(now, &key);
+                return Some(Urgency::Prompt);
             }
+        };
+        urgency.map(|urgency| self.paced(now, signal, urgency))
+    }
+
+    /// Counts what is not told, as whoever it is of has spent their budget.
+    fn leave_out(&mut self) -> Option<Urgency> {
+        self.counted.shed = self.counted.shed.saturating_add(1);
+        None
+    }
+
+    /// Whether a visitor may be told of, as far as their budget goes. Who changes too often stays as they were.
+    fn may_tell(&mut self, now: Timestamp, touch: &mut Touch) -> bool {
+        let Some(inflow) = &mut self.inflow else { return true };
+        let (known, payer) = (self.recent.find(digest(&touch.key)), Payer::of(touch.key.borrow()));
+        if known.is_none() && !inflow.admits(payer, now) {
+            return false;
         }
+        let (place, tab) = (touch.place.as_ref().map(digest), touch.tab.as_ref().map(digest));
+        let profile = touch.profile.as_ref().map(digest);
+        let changes = touch.was.is_some()
+            || known.is_none_or(|known| {
+                let differs = |told: Option<u64>, known| told.is_some_and(|told| told != known);
+                let moves = differs(place, known.place) || differs(tab, known.tab) || touch.state != known.state;
+                moves || differs(profile, known.profile)
+            });
+        // Where every request is recorded, even one that changes nothing counts.
+        if !(changes || self.resolution == Seconds(0)) || inflow.may_move(payer, now) {
+            return true;
+        }
+        let hides = touch.profile.as_ref().is_some_and(|profile| profile.invisible);
+        if known.is_none() && touch.key.kind() == Kind::User {
+            // They come and go all the time.
+            return hides && inflow.is_prompt(payer, now);
+        }
+        let state = known.map_or(touch.state, |known| known.state);
+        (touch.was, touch.place, touch.tab, touch.state) = (None, None, None, state);
+        touch.profile.take_if(|_| !hides);
+        changes
+    }
+
+    /// How soon it is sent of a visitor who may have told much of late. Whoever hides waits for nothing.
+    fn paced(&mut self, now: Timestamp, signal: &Signal, urgency: Urgency) -> Urgency {
+        let hides =
+            matches!(signal, Signal::Touch(touch) if touch.profile.as_ref().is_some_and(|profile| profile.invisible));
+        let paced = urgency > Urgency::Echo && !(hides && urgency == Urgency::Prompt);
+        let inflow = self.inflow.as_mut().filter(|_| paced);
+        let prompt = inflow.is_none_or(|inflow| inflow.is_prompt(Payer::of(signal.key()), now));
+        if prompt { urgency } else { Urgency::Patient }
     }
 
     fn add(&mut self, now: Timestamp, signal: Signal, urgency: Urgency) -> Taken {
@@ -199,7 +269,7 @@ impl Recorder {
 
     fn hold(&self, now: Timestamp, urgency: Urgency) -> Millis {
         match (self.looked_at, urgency) {
-            (_, Urgency::Refresh) => self.lazy_hold(now),
+            (_, Urgency::Refresh | Urgency::Patient) => self.lazy_hold(now),
             (_, Urgency::Echo) => CONNECTING,
             // It takes less time to go from page to page, and what that tells is then stored together.
             (LookedAt::Watched(_), Urgency::Leave) => PACE,

@@ -4,6 +4,7 @@
 //! it is to keep, some are only counted.
 
 use super::compact::Member;
+use super::id::{ClientId, GuestKey};
 use super::member::KeyRef;
 use super::merged::Merged;
 use super::ring::{Ring, Slot, Timed};
@@ -86,12 +87,18 @@ impl Roster {
             let member = self.ring.get(*slot);
             member.is_some_and(|member| member.digest() == digest && member.key() == key)
         };
-        self.index.find(self.hasher.hash_one(digest), same).copied()
+        self.index.find(hash(&self.hasher, digest), same).copied()
+    }
+
+    /// How many guests of a client there are, or `limit` where there are more. Costs as much as that.
+    pub fn count_of(&self, client: ClientId, limit: usize) -> usize {
+        let theirs = |slot: &&Slot| self.ring.get(**slot).is_some_and(|member| client_of(member.digest()) == client.0);
+        self.index.iter_hash(hash(&self.hasher, u64::from(client.0))).filter(theirs).take(limit).count()
     }
 
     /// Where a member with that key would lie, most often: it is not looked whether it is them who lie there.
     pub fn guess(&self, key: KeyRef<'_>) -> Option<Slot> {
-        self.index.find(self.hasher.hash_one(digest(key)), |_| true).copied()
+        self.index.find(hash(&self.hasher, digest(key)), |_| true).copied()
     }
 
     /// Whether it is the member with that key who lies there.
@@ -110,11 +117,11 @@ impl Roster {
 
     /// Adds a member whose key is not there yet.
     pub fn insert(&mut self, member: Member) -> Slot {
-        let hash = self.hasher.hash_one(member.digest());
+        let found_by = hash(&self.hasher, member.digest());
         let slot = self.ring.insert(member);
         let (ring, hasher) = (&self.ring, &self.hasher);
         self.index
-            .insert_unique(hash, slot, |slot| ring.get(*slot).map_or(0, |member| hasher.hash_one(member.digest())));
+            .insert_unique(found_by, slot, |slot| ring.get(*slot).map_or(0, |member| hash(hasher, member.digest())));
         slot
     }
 
@@ -196,7 +203,16 @@ impl Roster {
 }
 
 fn unindex(index: &mut HashTable<Slot>, hasher: &FixedState, slot: Slot, member: &Member) {
-    if let Ok(entry) = index.find_entry(hasher.hash_one(member.digest()), |&other| other == slot) {
+    if let Ok(entry) = index.find_entry(hash(hasher, member.digest()), |&other| other == slot) {
         entry.remove();
     }
+}
+
+/// What a member is found by: that part of their digest which tells the client, so that all guests of one are found together.
+fn hash(hasher: &FixedState, digest: u64) -> u64 {
+    hasher.hash_one(client_of(digest))
+}
+
+fn client_of(digest: u64) -> u32 {
+    GuestKey(digest).client().0
 }

@@ -141,13 +141,14 @@ pub(super) fn digest(key: KeyRef<'_>) -> u64 {
             hasher.write(b"u");
             hasher.write(user.as_str().as_bytes());
         }
+        // All guests of a client are kept together, so that one object knows how many they are.
         MemberKey::Guest(key) => {
             hasher.write(b"g");
-            hasher.write(&key.0.to_le_bytes());
+            hasher.write(&u64::from(key.client().0).to_le_bytes());
         }
         MemberKey::Bot(key) => {
             hasher.write(b"b");
-            hasher.write(&key.0.to_le_bytes());
+            hasher.write(&u64::from(key.client().0).to_le_bytes());
         }
     }
     hasher.finish()
@@ -168,7 +169,7 @@ fn jump(mut key: u64, buckets: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::presence::id::{GuestKey, UserId};
+    use crate::presence::id::{ClientId, GuestKey, UserId};
 
     fn homes(count: u32) -> Vec<u32> {
         let shards = Shards::try_from(count).unwrap();
@@ -192,6 +193,13 @@ mod tests {
             }
             assert!(before.iter().zip(&after).all(|(before, after)| before == after || *after == count - 1));
         }
+    }
+
+    #[test]
+    fn all_guests_of_a_client_are_kept_together() {
+        let three = Shards::try_from(3).unwrap();
+        let home = |client, browser| three.home(MemberKey::Guest(GuestKey::new(ClientId(client), browser)));
+        assert!((0..100).all(|client| (0..9).all(|browser| home(client, browser) == home(client, 0))));
     }
 
     /// What is kept where it was kept once would not be found elsewhere.

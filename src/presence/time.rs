@@ -60,6 +60,13 @@ impl Timestamp {
     }
 }
 
+/// Rounded up.
+impl From<Millis> for Seconds {
+    fn from(span: Millis) -> Self {
+        Self(span.0.div_ceil(1000))
+    }
+}
+
 /// A span in the width that timestamps are reckoned in.
 pub struct Millis64(i64);
 

@@ -36,6 +36,8 @@ pub enum Call {
     Peak(Peak),
     /// What was done, and who is there: the [`Figures`](super::metrics::Figures).
     Metrics,
+    /// Whether this user is online, or was of late.
+    Knows(UserId),
     /// The secret that is kept for this site; one is made if there is none.
     Secret,
     /// Forget this user; answered with nothing.
@@ -64,9 +66,13 @@ impl Call {
     /// Whether all must be there for it that is the object's.
     pub fn needs_all(&self) -> bool {
         match self {
-            Self::Apply(..) | Self::Read(..) | Self::Metrics | Self::Erase(_) | Self::Claim(_) | Self::Follow(_) => {
-                true
-            }
+            Self::Apply(..)
+            | Self::Read(..)
+            | Self::Knows(_)
+            | Self::Metrics
+            | Self::Erase(_)
+            | Self::Claim(_)
+            | Self::Follow(_) => true,
             // Of these, some are what it takes to have everything there.
             Self::Peak(_)
             | Self::Secret

@@ -12,6 +12,7 @@ pub mod moves;
 pub mod part;
 pub mod query;
 pub mod relay;
+pub mod repeat;
 pub mod stored;
 mod viewers;
 pub mod widget;

@@ -123,8 +123,7 @@ pub fn tell(query: &Query, scope: Scope, site: &Site, kept: &impl Kept) -> Vec<u
         Query::Online { limit, after, kind, path, topic } => {
             let path = path.as_ref().map(|path| path.as_str());
             let filter = Filter { path, topic: topic.as_ref().map(|topic| topic.as_str()), invisible };
-            let (views, next) = site.list(*kind, &filter, *after, *limit);
-            let counts = Tally::of(site).counts(&filter);
+            let (views, next, counts) = site.list_and_counts(*kind, &filter, *after, *limit);
             let members = views.iter().map(|view| shown(view, scope)).collect();
             part(Told::Online { counts, peak: site.peak(), members, more: next.is_some() })
         }

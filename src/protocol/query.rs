@@ -9,6 +9,11 @@ use crate::presence::site::Order;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The most members on a page of a list.
+pub const MAX_LIMIT: usize = 1000;
+/// How many there are on one where nothing is said.
+pub const DEFAULT_LIMIT: usize = 100;
+
 /// A question about presence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Query {
@@ -44,6 +49,30 @@ pub enum Query {
 const MAX_PAGES: usize = 10_000;
 
 impl Query {
+    /// The question that is asked in the stead of this one: its answer is cut to what is wanted, so that questions that differ in
+    /// how much they want cost no more than one.
+    pub fn widened(&self) -> Self {
+        // Most want no more than the usual number, which is a tenth of the work.
+        let wider = |limit: usize| [0, DEFAULT_LIMIT].into_iter().find(|step| limit <= *step).unwrap_or(MAX_LIMIT);
+        match self.clone() {
+            Self::Online { limit, after, kind, path, topic } => {
+                Self::Online { limit: wider(limit), after, kind, path, topic }
+            }
+            Self::Pages(_) => Self::Pages(MAX_LIMIT),
+            Self::Viewers(topic, _) => Self::Viewers(topic, MAX_LIMIT),
+            other @ (Self::Counts | Self::User(_) | Self::Users(_) | Self::Arrivals(_)) => other,
+        }
+    }
+
+    /// Whether an object looks through its members or its rows to answer it.
+    pub fn is_search(&self) -> bool {
+        match self {
+            Self::Online { after, path, topic, .. } => after.is_some() || path.is_some() || topic.is_some(),
+            Self::Pages(_) | Self::Viewers(..) => true,
+            Self::Counts | Self::User(_) | Self::Users(_) | Self::Arrivals(_) => false,
+        }
+    }
+
     /// What each of a site's objects is to be asked.
     pub fn parts(&self, shards: Shards) -> Vec<(u32, Self)> {
         let home = |user: &UserId| shards.home(MemberKey::User(user));
@@ -110,6 +139,15 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn questions_that_differ_in_how_much_they_want_are_one() {
+        let online = |limit| Query::Online { limit, after: None, kind: Kind::User, path: None, topic: None };
+        let wide: Vec<_> = [0, 1, 100, 101, 1000].map(|limit| online(limit).widened()).into_iter().collect();
+        assert_eq!(wide, [0, 100, 100, 1000, 1000].map(online));
+        assert_eq!((Query::Pages(0).widened(), Query::Pages(7).widened()), (Query::Pages(1000), Query::Pages(1000)));
+        assert!(!online(100).is_search() && Query::Pages(1).is_search());
+    }
 
     #[test]
     fn a_user_is_asked_for_where_they_are_kept_and_a_list_everywhere() {

@@ -9,7 +9,7 @@ use crate::identity::User;
 use crate::identity::login::{Basic, Digest};
 use crate::identity::permission::Right;
 use crate::identity::throttle::Throttle;
-use crate::presence::allowance::{ERASURES, TokenBucket};
+use crate::presence::budget::{ERASURES, Spent};
 use crate::presence::id::{SiteName, UserId};
 use crate::presence::time::Seconds;
 use crate::protocol::call::{AccountCall, AppPassword, Verified, write};
@@ -48,13 +48,13 @@ enum Tried {
 pub struct AccountObject {
     store: Store,
     throttle: AssertUnwindSafe<RefCell<Throttle<Tried>>>,
-    erasing: AssertUnwindSafe<RefCell<TokenBucket>>,
+    erasing: AssertUnwindSafe<RefCell<Spent>>,
 }
 
 impl DurableObject for AccountObject {
     fn new(state: State, _: Env) -> Self {
-        let erasing = AssertUnwindSafe(RefCell::new(TokenBucket::full(&ERASURES, clock::now())));
-        Self { store: Store::new(state, &TABLES), throttle: AssertUnwindSafe(RefCell::default()), erasing }
+        let (throttle, erasing) = (AssertUnwindSafe(RefCell::default()), AssertUnwindSafe(RefCell::default()));
+        Self { store: Store::new(state, &TABLES), throttle, erasing }
     }
 
     async fn fetch(&self, request: Request) -> Result<Response> {
@@ -187,8 +187,8 @@ impl AccountObject {
 
     /// Erases a user; gives how long one has to wait who asks for that of themselves, where too many did.
     fn erase(&self, user: &UserId, by_themselves: bool) -> Result<Option<Seconds>> {
-        if by_themselves && let Some(wait) = self.erasing.borrow_mut().spend(clock::now(), &ERASURES) {
-            return Ok(Some(wait));
+        if by_themselves && let Err(wait) = self.erasing.borrow_mut().spend(ERASURES, clock::now()) {
+            return Ok(Some(wait.into()));
         }
         for table in ["app_passwords", "grants"] {
             self.store.run(&format!("DELETE FROM {table} WHERE user = ?"), vec![user.as_str().into()])?;

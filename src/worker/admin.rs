@@ -18,7 +18,6 @@ use crate::identity::cookies;
 use crate::identity::login::{Digest, SessionKey};
 use crate::identity::memory::{Memory, VERIFIED};
 use crate::identity::permission::Right;
-use crate::presence::allowance::{ERASURES, TokenBuckets};
 use crate::presence::id::{SiteName, UserId};
 use crate::presence::time::Seconds;
 use crate::protocol::admin as body;
@@ -39,8 +38,6 @@ const ERASE_AGAIN: Seconds = VERIFIED;
 
 thread_local! {
     static ERASED: RefCell<Memory<(SiteName, UserId), ()>> = RefCell::new(Memory::default());
-    /// How many users of a site may still have themselves erased here.
-    static ERASING: RefCell<TokenBuckets<SiteName>> = RefCell::default();
 }
 
 type Answer<T> = Result<T, Problem>;
@@ -214,14 +211,10 @@ impl Desk<'_> {
     async fn erase(&self, user: &UserId, by_themselves: bool) -> Answer<()> {
         // All objects write everything anew for it, so nobody may have that done over and over, be it as another user each time.
         let (key, now) = ((self.site.clone(), user.clone()), clock::now());
-        if by_themselves {
-            if ERASED.with_borrow(|erased| erased.recall(&key, now)).is_some() {
-                return Err(Problem::TooManyAttempts(ERASE_AGAIN));
-            }
-            let wait = ERASING.with_borrow_mut(|sites| sites.spend(self.site.clone(), now, &ERASURES));
-            wait.map_or(Ok(()), |wait| Err(Problem::TooManyAttempts(wait)))?;
+        if by_themselves && ERASED.with_borrow(|erased| erased.recall(&key, now)).is_some() {
+            return Err(Problem::TooManyAttempts(ERASE_AGAIN));
         }
-        // The one of which there is one knows how many have asked for it elsewhere.
+        // The one of which there is one knows how many have asked for it.
         let call = AccountCall::Erase { user: user.clone(), by_themselves };
         let wait: Option<Seconds> = self.ask(Object::Accounts(&self.site), &call, ERASING_PATIENCE).await?;
         wait.map_or(Ok(()), |wait| Err(Problem::TooManyAttempts(wait)))?;

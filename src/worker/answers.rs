@@ -18,10 +18,18 @@ pub const FRESH: Millis = Millis(1000);
 pub const MAX_ANSWERS: usize = 64;
 pub const MAX_BYTES: usize = 64 * 1024;
 
+/// The most bytes of all that objects have told and is remembered.
+const MAX_TOLD: usize = 4 << 20;
+
 /// A question about a site, and how much of the answer is for whoever asks.
 pub type Question = (SiteName, Query, Scope);
 
+/// What the site's objects have told, each of them: one that has told nothing, nothing.
+pub type Told = Rc<Vec<Option<Vec<u8>>>>;
+
 thread_local! {
+    /// What was told to questions before it was cut to what was wanted: see [`Query::widened`].
+    static TOLD: RefCell<HashMap<Question, (Timestamp, Told)>> = RefCell::new(HashMap::new());
     static ANSWERS: RefCell<HashMap<Question, (Timestamp, Rc<Answer>)>> = RefCell::new(HashMap::new());
 }
 
@@ -30,6 +38,25 @@ pub fn fresh(question: &Question) -> Option<(Timestamp, Rc<Answer>)> {
     let now = clock::now();
     let fresh = |(at, _): &&(Timestamp, Rc<Answer>)| *at <= now && now.since(*at) < FRESH;
     ANSWERS.with_borrow(|answers| answers.get(question).filter(fresh).cloned())
+}
+
+/// What was told a moment ago to a widened question, if it was asked, and as of when it is.
+pub fn told(question: &Question) -> Option<(Timestamp, Told)> {
+    let now = clock::now();
+    let fresh = |(at, _): &&(Timestamp, Told)| *at <= now && now.since(*at) < FRESH;
+    TOLD.with_borrow(|told| told.get(question).filter(fresh).cloned())
+}
+
+/// Remembers what was told to a widened question.
+pub fn remember_told(question: Question, asked: Timestamp, told: &Told) {
+    let bytes = |told: &Told| told.iter().flatten().map(Vec::len).sum::<usize>();
+    TOLD.with_borrow_mut(|all| {
+        if all.len() >= MAX_ANSWERS || all.values().map(|(_, told)| bytes(told)).sum::<usize>() + bytes(told) > MAX_TOLD
+        {
+            all.clear();
+        }
+        all.insert(question, (asked, told.clone()));
+    });
 }
 
 /// Remembers what was answered, as it stood when it was asked.
@@ -48,5 +75,6 @@ pub fn remember(question: Question, asked: Timestamp, answer: &Rc<Answer>) {
 /// Forgets what was answered for a site, as it has news.
 pub fn forget(site: &SiteName) {
     repeats::forget();
+    TOLD.with_borrow_mut(|told| told.retain(|(known, ..), _| known != site));
     ANSWERS.with_borrow_mut(|answers| answers.retain(|(known, ..), _| known != site));
 }

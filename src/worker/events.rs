@@ -4,6 +4,7 @@
 use super::request::Asked;
 use crate::http::cors::Caller;
 use crate::http::reply::Reply;
+use crate::presence::budget::SOCKET_UNREAD;
 use crate::protocol::live::Event;
 use futures_channel::mpsc::{Sender, channel};
 use futures_util::StreamExt;
@@ -17,7 +18,8 @@ use worker::{Error, Response, Result};
 /// How often, in milliseconds, the lease is renewed, and the client's connection kept from being taken for dead.
 const PING: u32 = 30_000;
 
-/// How many messages may wait for a client that is slow; with one more it is cut off, and may resume.
+/// How many messages may wait for a client that is slow, of as many bytes as for a socket; with one more it is cut off, and may
+/// resume.
 const MAX_WAITING: usize = 64;
 
 #[wasm_bindgen]
@@ -52,9 +54,19 @@ pub fn relay(opened: &web_sys::Response, asked: &Asked, caller: &Caller) -> Resu
     let socket: Socket = Reflect::get(opened, &"webSocket".into())?.dyn_into().map_err(|_| broken())?;
     let (sender, heard) = channel::<Heard>(MAX_WAITING);
     let (mut to_say, mut to_ping, mut to_end) = (sender.clone(), sender.clone(), sender);
+    // How many bytes wait for the client, and how long the longest message was.
+    let unread = Rc::new(Cell::new(0_usize));
+    let (waiting, mut longest) = (unread.clone(), 0);
     listen(&socket, "message", move |event| {
         let text = Reflect::get(&event, &"data".into()).ok().and_then(|data| data.as_string());
-        text.is_none_or(|text| text == "pong" || pass_on(&mut to_say, Some(text)))
+        let Some(text) = text.filter(|text| text != "pong") else { return true };
+        if waiting.get() > longest + SOCKET_UNREAD {
+            to_say.close_channel();
+            return false;
+        }
+        longest = longest.max(text.len());
+        waiting.set(waiting.get() + text.len());
+        pass_on(&mut to_say, Some(text))
     })?;
     listen(&socket, "close", move |_| pass_on(&mut to_end, None))?;
     // The runtime does not cancel a stream whose client has gone, but says so by the request's signal.
@@ -78,7 +90,10 @@ pub fn relay(opened: &web_sys::Response, asked: &Asked, caller: &Caller) -> Resu
         let event = match text.as_str() {
             // A comment, so that whatever lies between sees that we are there.
             "ping" => socket.send("ping").is_ok().then(|| ":\n\n".to_owned()),
-            _ => Event::of(&text).map(|event| event.to_string()),
+            _ => {
+                unread.set(unread.get().saturating_sub(text.len()));
+                Event::of(&text).map(|event| event.to_string())
+            }
         };
         std::future::ready(event.map(|event| Ok::<_, Error>(event.into_bytes())))
     });

@@ -6,7 +6,7 @@ use crate::identity::User;
 use crate::identity::login::{Basic, Digest, Login};
 use crate::identity::lookups::{Key, LookUps, Outcome, Unknown};
 use crate::identity::memory::{FOUND, VERIFIED};
-use crate::presence::id::{SiteName, UserId};
+use crate::presence::id::{ClientId, SiteName, UserId};
 use crate::presence::time::Timestamp;
 use crate::protocol::call::{AccountCall, Call, LoginCall, Verified};
 use std::cell::RefCell;
@@ -62,7 +62,7 @@ pub async fn record_any(site: &SiteName, env: &Env) -> Result<()> {
 }
 
 /// Looks up whose a login is, for a client whose failures are counted.
-pub async fn look_up(site: &SiteName, login: Login, client: Option<u64>, env: &Env) -> Outcome<Rc<User>> {
+pub async fn look_up(site: &SiteName, login: Login, client: Option<ClientId>, env: &Env) -> Outcome<Rc<User>> {
     let (key, now) = ((site.clone(), login.digest()), clock::now());
     if let Some(known) = with(|known| known.recall(&key, now)) {
         return known;
@@ -89,7 +89,7 @@ pub async fn look_up(site: &SiteName, login: Login, client: Option<u64>, env: &E
 pub async fn verify(
     site: &SiteName,
     basic: &Basic,
-    client: Option<u64>,
+    client: Option<ClientId>,
     counted: Option<u64>,
     env: &Env,
 ) -> std::result::Result<Outcome<Rc<User>>, Unknown> {

@@ -23,6 +23,7 @@ mod presence_object;
 mod presence_relays;
 mod presence_room;
 mod presence_rows;
+mod questions;
 mod reads;
 mod recording;
 mod relay_object;
@@ -33,6 +34,7 @@ mod scrubbing;
 mod setup;
 mod sites;
 mod sockets;
+mod topics;
 mod waiting;
 mod who;
 

@@ -31,6 +31,7 @@ use crate::presence::watchers::PACE;
 use crate::protocol::call::{Call, Entry, read_text, write};
 use crate::protocol::metrics::Figures;
 use crate::protocol::part;
+use crate::protocol::repeat::Repeat;
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use std::cell::{Cell, RefCell};
@@ -80,6 +81,8 @@ pub struct Presence {
     /// When somebody asked last.
     asked: Cell<Option<Timestamp>>,
     pub room: RefCell<Room>,
+    /// What it has just answered.
+    repeat: RefCell<Repeat>,
     /// What those who watch have said; none where the settings are not sound.
     recorder: RefCell<Option<Recorder>>,
     timer: Timer,
@@ -93,7 +96,10 @@ impl DurableObject for PresenceObject {
         let config = setup.config().cloned().map_err(|problem| format!("{problem:?}"));
         let room = RefCell::new(Room::of(Sockets::of(&state)));
         let recorder = config.as_ref().ok();
-        let recorder = recorder.map(|config| Recorder::new(config.touch_resolution, config.window(), clock::now()));
+        let recorder = recorder.map(|config| {
+            let recorder = Recorder::new(config.touch_resolution, config.window(), clock::now());
+            recorder.with_budgets(config.client_guests)
+        });
         let among = Among::of(state.id().name());
         let presence = Rc::new_cyclic(|this| Presence {
             this: this.clone(),
@@ -108,6 +114,7 @@ impl DurableObject for PresenceObject {
             gathering: RefCell::default(),
             asked: Cell::new(None),
             room,
+            repeat: RefCell::default(),
             recorder: RefCell::new(recorder),
             timer: Timer::default(),
         });
@@ -145,8 +152,14 @@ impl DurableObject for PresenceObject {
                 presence.asked.set(Some(clock::now()));
                 // Whoever asks sees what was said before.
                 presence.hear_all()?;
-                presence.with_site(|presence, site| Ok(part::tell(&query, scope, site, presence)))?
+                presence.with_site(|presence, site| {
+                    let search = || part::tell(&query, scope, site, presence);
+                    let told = presence.repeat.borrow_mut().answer((&query, scope), site.version(), site.now(), search);
+                    // Nothing says that there were too many.
+                    Ok(told.unwrap_or_default())
+                })?
             }
+            Call::Knows(user) => write(&presence.with_site(|presence, site| Ok(presence.knows(site, &user)))?),
             Call::Metrics => write(&presence.with_site(|presence, site| {
                 Ok(Figures::of(site, presence.room.borrow().len() + presence.watchers_elsewhere()))
             })?),
@@ -211,7 +224,8 @@ impl DurableObject for PresenceObject {
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
         let text = if let WebSocketIncomingMessage::String(text) = message { text } else { String::new() };
         let private = self.presence.config().ok().map(|config| &config.private_paths);
-        let said = self.presence.room.borrow_mut().hear(socket.as_ref(), &text, private, clock::now());
+        let mut said = self.presence.room.borrow_mut().hear(socket.as_ref(), &text, private, clock::now());
+        self.presence.leave_out_topics(&mut said);
         self.presence.hear(said);
         Ok(())
     }
@@ -390,7 +404,8 @@ impl Presence {
     }
 
     fn enter(&self, entry: Entry) -> Result<Response> {
-        if let Some(refusal) = self.room.borrow().refuse(&entry) {
+        let refusal = self.room.borrow_mut().refuse(&entry);
+        if let Some(refusal) = refusal {
             return Ok(Response::from_bytes(write(&refusal))?.with_status(REFUSED));
         }
         self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.tells_next(entry.who.key.borrow()));
@@ -514,9 +529,10 @@ impl Presence {
         self.take_over()?;
         self.relays.remember(self.store.kept("followed")?.is_some());
         let rows = RingRows::of(&self.store)?;
-        let (window, now) = (self.config()?.window(), clock::now());
+        let (config, now) = (self.config()?, clock::now());
         let hidden = self.hidden(now)?;
-        let (mut site, mut outcome, unreadable) = Site::restore(window, &rows, now, &self.leases(window, now));
+        let (mut site, mut outcome, unreadable) =
+            Site::restore(config.bounds(), &rows, now, &self.leases(config.window(), now));
         rows.done()?;
         site.totals.wakes += 1;
         site.totals.unreadable += unreadable as u64;

@@ -5,8 +5,10 @@ use crate::config::PrivatePaths;
 use crate::http::problem::Problem;
 use crate::http::report::{Seen, Sent};
 use crate::presence::allowance::{Allowance, Verdict};
+use crate::presence::backlog::Backlog;
+use crate::presence::budget::{CLIENT_SOCKETS, OBJECT_UNREAD, Payer, SOCKET_UNREAD, VISITOR_SOCKETS, VISITOR_UNREAD};
 use crate::presence::id::{TabId, UserId};
-use crate::presence::member::{MemberKey, Signal};
+use crate::presence::member::{Kind, MemberKey, Signal};
 use crate::presence::pulse;
 use crate::presence::reports::Report;
 use crate::presence::site::{Lease, MAX_TABS, Tally};
@@ -17,6 +19,7 @@ use crate::protocol::live::View;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::hash::Hash;
 use wasm_bindgen::JsValue;
 use worker::Result;
 
@@ -33,13 +36,8 @@ const TOO_MANY: u16 = 4429;
 /// The object has no room for more.
 const FULL: u16 = 4503;
 
-/// The most sockets of one visitor: one for each tab of several browsers.
-const MAX_OF_ONE: usize = 32;
 /// The most sockets of one object; the platform takes 32,768.
 const MAX_SOCKETS: usize = 30_000;
-
-/// How many bytes may wait for a client, beyond the longest message that it was sent.
-const MAX_UNREAD: usize = 256 * 1024;
 
 /// Somebody's place in the room. It is kept with the socket, so that it outlives our memory.
 #[derive(Serialize, Deserialize)]
@@ -64,6 +62,10 @@ pub struct Room {
     seats: HashMap<WatcherId, (web_sys::WebSocket, Seat)>,
     /// Which sockets each visitor has.
     held: HashMap<MemberKey, Vec<WatcherId>>,
+    /// Which sockets the guests of each client have, and each user.
+    paid: HashMap<Payer, Vec<WatcherId>>,
+    /// How many bytes wait to be read, at the most: what was counted last, and what was sent since.
+    unread: usize,
     /// What those who sent something may still send.
     allowances: HashMap<WatcherId, Allowance>,
     last: WatcherId,
@@ -81,6 +83,7 @@ impl Room {
     pub fn of(sockets: Sockets) -> Self {
         let (mut watchers, mut seats, mut last) = (Watchers::default(), HashMap::new(), 0);
         let mut held: HashMap<MemberKey, Vec<WatcherId>> = HashMap::new();
+        let mut paid: HashMap<Payer, Vec<WatcherId>> = HashMap::new();
         let mut expires_at = None;
         for socket in sockets.open() {
             let Some(seat) = attached(&socket).and_then(|data| read::<Seat>(&data).ok()) else {
@@ -90,6 +93,7 @@ impl Room {
             last = last.max(seat.id);
             watchers.add(seat.id, seat.view.clone(), None);
             held.entry(seat.who.key.clone()).or_default().push(seat.id);
+            paid.entry(Payer::of(seat.who.key.borrow())).or_default().push(seat.id);
             expires_at = earliest(expires_at, seat.good_until);
             seats.insert(seat.id, (socket, seat));
         }
@@ -98,6 +102,8 @@ impl Room {
             watchers,
             seats,
             held,
+            paid,
+            unread: 0,
             allowances: HashMap::new(),
             last,
             look_at: None,
@@ -118,14 +124,31 @@ impl Room {
 
     /// Refuses somebody for whom there is no room. They never have a socket here, so that it need not be seen to that
     /// they close it.
-    pub fn refuse(&self, entry: &Entry) -> Option<Refusal> {
-        let held = self.held.get(&entry.who.key).map_or(0, Vec::len);
-        let (code, why) = match (held >= MAX_OF_ONE, self.seats.len() >= MAX_SOCKETS) {
-            (true, _) => (TOO_MANY, "too many connections"),
-            (_, true) => (FULL, "no room for more: try again later"),
+    pub fn refuse(&mut self, entry: &Entry) -> Option<Refusal> {
+        let (key, payer) = (&entry.who.key, Payer::of(entry.who.key.borrow()));
+        let paid = self.paid.get(&payer);
+        let held = self.held.get(key).map_or(0, Vec::len) >= VISITOR_SOCKETS;
+        let too_many = held || (key.kind() != Kind::User && paid.is_some_and(|paid| paid.len() >= CLIENT_SOCKETS));
+        let slow = paid.is_some_and(|paid| self.unread_by(paid.iter()) > VISITOR_UNREAD);
+        let (code, why) = match (too_many, slow, self.is_full()) {
+            (true, ..) => (TOO_MANY, "too many connections"),
+            (_, true, _) => (TOO_SLOW, "too much is unread"),
+            (.., true) => (FULL, "no room for more: try again later"),
             _ => return None,
         };
         Some(Refusal { code, why: why.to_owned() })
+    }
+
+    fn is_full(&mut self) -> bool {
+        if self.unread > OBJECT_UNREAD {
+            // Most of it has been read since.
+            self.unread = self.unread_by(self.seats.keys());
+        }
+        self.unread > OBJECT_UNREAD || self.seats.len() >= MAX_SOCKETS
+    }
+
+    fn unread_by<'a>(&self, ids: impl Iterator<Item = &'a WatcherId>) -> usize {
+        ids.filter_map(|id| self.seats.get(id)).map(|(socket, _)| socket.buffered_amount() as usize).sum()
     }
 
     /// Lets somebody in, and tells them how things are. Their end of the socket is given back.
@@ -136,7 +159,9 @@ impl Room {
         let counts = view.counts(tally);
         server.send_with_str(&told)?;
         self.last += 1;
+        self.unread += told.len();
         self.held.entry(who.key.clone()).or_default().push(self.last);
+        self.paid.entry(Payer::of(who.key.borrow())).or_default().push(self.last);
         self.look_at = self.look_at.or(Some(now.plus(pulse::SILENCE)));
         self.expires_at = earliest(self.expires_at, good_until);
         let longest = Cell::new(told.len());
@@ -160,7 +185,7 @@ impl Room {
         let Some((id, known)) = self.seat_of(socket) else { return Vec::new() };
         let Some((socket, seat)) = self.seats.get_mut(&id).filter(|_| known) else { return Vec::new() };
         seat.heard = now;
-        match self.allowances.entry(id).or_insert_with(|| Allowance::new(now)).spend(now) {
+        match self.allowances.entry(id).or_default().spend(now) {
             Verdict::Taken => {}
             Verdict::Dropped => return Vec::new(),
             Verdict::Enough => {
@@ -299,7 +324,7 @@ impl Room {
     /// Tells them what is new. Who does not read what they were told is shown out, rather than more and more of it kept
     /// for them: what that means is given back.
     pub fn tell(&mut self, now: Timestamp, tally: &Tally<'_>) -> Vec<Signal> {
-        let (seats, mut slow) = (&self.seats, Vec::new());
+        let (seats, mut slow, mut backlog) = (&self.seats, Vec::new(), Backlog::default());
         self.watchers.tell(now, tally.version(), |view, known, watchers| {
             let (version, counts) = known.unzip();
             let text = match version.or(tally.restarted_at()) {
@@ -311,10 +336,12 @@ impl Room {
             if let Some(text) = text {
                 let message = JsValue::from_str(&text);
                 for (socket, seat) in watchers.iter().filter_map(|id| seats.get(id)) {
-                    if socket.buffered_amount() as usize > seat.longest.get() + MAX_UNREAD {
+                    let unread = socket.buffered_amount() as usize;
+                    if unread > seat.longest.get() + SOCKET_UNREAD {
                         slow.push(seat.id);
                         continue;
                     }
+                    backlog.note(Payer::of(seat.who.key.borrow()), seat.id, unread);
                     seat.longest.set(seat.longest.get().max(text.len()));
                     // One that is dead must not keep the others from hearing it; it will be closed.
                     send(socket, &message);
@@ -322,6 +349,8 @@ impl Room {
             }
             view.counts(tally)
         });
+        self.unread = backlog.unread();
+        slow.extend(backlog.too_slow());
         slow.into_iter().flat_map(|id| self.show_out(id, TOO_SLOW, "too much is unread")).collect()
     }
 
@@ -354,18 +383,23 @@ impl Room {
         attach(&socket, &[]);
         self.watchers.remove(id);
         self.allowances.remove(&id);
-        if let Some(held) = self.held.get_mut(&seat.who.key) {
-            held.retain(|other| *other != id);
-            if held.is_empty() {
-                self.held.remove(&seat.who.key);
-            }
-        }
+        take_from(&mut self.held, &seat.who.key, id);
+        take_from(&mut self.paid, &Payer::of(seat.who.key.borrow()), id);
         Some((socket, seat))
     }
 
     fn seat_of(&self, socket: &web_sys::WebSocket) -> Option<(WatcherId, bool)> {
         let seat = read::<Seat>(&attached(socket)?).ok()?;
         Some((seat.id, self.seats.contains_key(&seat.id)))
+    }
+}
+
+fn take_from<K: Eq + Hash>(all: &mut HashMap<K, Vec<WatcherId>>, key: &K, id: WatcherId) {
+    if let Some(ids) = all.get_mut(key) {
+        ids.retain(|other| *other != id);
+        if ids.is_empty() {
+            all.remove(key);
+        }
     }
 }
 

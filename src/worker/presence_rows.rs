@@ -3,8 +3,10 @@
 use super::clock;
 use super::object::{Answer, Row, Store, Table, blob, columns, integer};
 use super::presence_object::Presence;
+use super::topics;
+use crate::http::report::ReportedTopic;
 use crate::presence::id::{Topic, UserId};
-use crate::presence::member::{Departure, MemberKey, Viewed};
+use crate::presence::member::{Departure, MemberKey, Signal, Viewed};
 use crate::presence::record::{self, Head};
 use crate::presence::register::{Filled, Form, Shelf};
 use crate::presence::site::erasing::topic_of;
@@ -15,8 +17,9 @@ use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use worker::{Error, Result, SqlStorage, SqlStorageValue};
 
-/// The most viewers of a topic that are told apart: of more, those seen last.
-const MAX_VIEWERS: i64 = 10_000;
+/// The most users who have looked at a topic that are told apart, and the most guests: of more, those seen last. So nobody who
+/// makes up guests has a user forgotten.
+const MAX_VIEWERS: i64 = 1000;
 
 /// By what it is kept that a session or a sign-on was once stored for the site.
 pub const LOGINS: &str = "logins";
@@ -144,6 +147,27 @@ impl Presence {
         Ok(secret)
     }
 
+    /// Whether a user is online, or was of late.
+    pub fn knows(&self, site: &Site, user: &UserId) -> bool {
+        site.knows(MemberKey::User(user)) || site.departed(user).is_some() || self.departed(user).is_some()
+    }
+
+    /// Leaves the topics out that pages report of themselves and that are not taken. Whoever is connected here is kept here, and
+    /// so is everybody else.
+    pub fn leave_out_topics(&self, said: &mut [Signal]) {
+        let Ok(config) = self.config() else { return };
+        for signal in said {
+            let taken = match topics::named(signal).map(|topic| ReportedTopic::of(topic, &config.topics)) {
+                None | Some(ReportedTopic::Taken) => continue,
+                Some(ReportedTopic::LeftOut) => Ok(false),
+                Some(ReportedTopic::IfKnown(user)) => self.with_site(|presence, site| Ok(presence.knows(site, &user))),
+            };
+            if !taken.unwrap_or(false) {
+                topics::leave_out(signal);
+            }
+        }
+    }
+
     pub fn erase(&self, site: &mut Site, user: &UserId) -> Result<()> {
         let outcome = site.erase(user);
         self.store.run("DELETE FROM ring", Vec::new())?;
@@ -220,11 +244,16 @@ impl Kept for Presence {
     }
 
     fn viewed(&self, topic: &Topic) -> Vec<Viewed> {
-        let query = "SELECT data FROM viewers WHERE topic = ? AND at >= ? ORDER BY at DESC LIMIT ?";
         let Ok(since) = self.since() else { return Vec::new() };
-        let bindings = vec![topic.as_str().into(), since.as_millis().into(), MAX_VIEWERS.into()];
-        let rows = self.store.rows(query, bindings).unwrap_or_default();
-        let viewed = rows.into_iter().map(|row| columns(row).blob().and_then(|data| record::decode(&data)));
+        let of = |keys: &str| {
+            let query = format!(
+                "SELECT data FROM viewers WHERE topic = ? AND at >= ? AND viewer {keys} ORDER BY at DESC LIMIT ?"
+            );
+            let bindings = vec![topic.as_str().into(), since.as_millis().into(), MAX_VIEWERS.into()];
+            self.store.rows(&query, bindings).unwrap_or_default()
+        };
+        let rows = of(GUESTS).into_iter().chain(of(USERS));
+        let viewed = rows.map(|row| columns(row).blob().and_then(|data| record::decode(&data)));
         viewed.filter_map(|viewed| viewed.inspect_err(|_| self.store.count_unreadable(1)).ok()).collect()
     }
 }
@@ -316,6 +345,10 @@ impl Shelf for Sheets<'_> {
         )
     }
 }
+
+/// Which of those keys are guests', and which are users'.
+const GUESTS: &str = "< 'h'";
+const USERS: &str = ">= 'h'";
 
 /// What a viewer is kept by: of several kinds, and an id may look like anything. Visits in hiding are kept apart.
 fn viewer(key: &MemberKey, hidden: bool) -> String {

@@ -2,7 +2,7 @@
 
 use super::answers::Question;
 use super::request::Asked;
-use super::{answers, calls, clock, keys, recording, repeats, sites, who};
+use super::{answers, calls, clock, keys, questions, recording, repeats, sites, who};
 use crate::config::Config;
 use crate::http::conditions::tagged;
 use crate::http::cors::{Caller, public};
@@ -61,14 +61,14 @@ pub async fn read(
         None => query,
     };
     recording::send_news(&site, env, ctx).await;
-    let (at, mut answer) = look_up((site.clone(), query.clone(), scope), ids, config, env, ctx).await?;
+    let (at, mut answer) = look_up((site.clone(), query.clone(), scope), ids, asked, config, env, ctx).await?;
     // Only where somebody was left out it matters whether whoever asks may see them.
     if answer.hidden && !personal && asked.asker(site.clone(), config).has_credentials() {
         let sees = who::standing_if_known(asked, &site, config, env).await.sees_invisible();
         if sees {
             personal = true;
             let all = Scope { invisible: true, ..scope };
-            (_, answer) = look_up((site.clone(), query, all), ids, config, env, ctx).await?;
+            (_, answer) = look_up((site.clone(), query, all), ids, asked, config, env, ctx).await?;
         }
     }
     let (content_type, body) = match form {
@@ -139,6 +139,7 @@ async fn reader(query: &Query, site: &SiteName, asked: &Asked, config: &Config, 
 async fn look_up(
     question: Question,
     ids: Option<&ShownIds>,
+    asked: &Asked,
     config: &Config,
     env: &Env,
     ctx: &Context,
@@ -147,16 +148,8 @@ async fn look_up(
         return Ok(known);
     }
     let (site, query, scope) = &question;
-    let asked = clock::now();
-    let all = if sites::is_known(site, config, env).await {
-        let shares = query.parts(config.shards).into_iter();
-        join_all(shares.map(|(number, query)| share(site, number, Call::Read(query, *scope), config, env))).await
-    } else {
-        // What an object would say that is made for this question; none is made for it.
-        vec![Some(part::tell(query, *scope, &Site::new(config.window(), asked), &NothingKept))]
-    };
-    let told: Vec<_> = all.iter().flatten().collect();
-    let parts: Vec<Part<'_>> = told.iter().filter_map(|told| call::read(told).ok()).collect();
+    let (at, all) = ask_all((site.clone(), query.widened(), *scope), asked, config, env).await?;
+    let parts: Vec<Part<'_>> = all.iter().flatten().filter_map(|told| call::read(told).ok()).collect();
     if parts.is_empty() {
         return Err(Problem::Unavailable);
     }
@@ -169,8 +162,37 @@ async fn look_up(
             let _ = calls::ask::<()>(&env, calls::Object::Presence(&site, 0), &Call::Peak(peak), calls::PATIENCE).await;
         });
     }
-    answers::remember(question, asked, &answer);
-    Ok((asked, answer))
+    answers::remember(question, at, &answer);
+    Ok((at, answer))
+}
+
+/// What each of the site's objects tells to a widened question, and as of when that is. It may have been told a moment ago.
+async fn ask_all(
+    question: Question,
+    asked: &Asked,
+    config: &Config,
+    env: &Env,
+) -> Result<(Timestamp, answers::Told), Problem> {
+    if let Some(told) = answers::told(&question) {
+        return Ok(told);
+    }
+    let (site, query, scope) = &question;
+    questions::pay(asked, site, config, env).await?;
+    let at = clock::now();
+    let all = if sites::is_known(site, config, env).await {
+        let shares = query.parts(config.shards).into_iter();
+        join_all(shares.map(|(number, query)| share(site, number, Call::Read(query, *scope), config, env))).await
+    } else {
+        // What an object would say that is made for this question; none is made for it.
+        vec![Some(part::tell(query, *scope, &Site::new(config.window(), at), &NothingKept))]
+    };
+    let all = Rc::new(all);
+    if all.iter().flatten().any(Vec::is_empty) {
+        // It has too much to look for: see `Repeat`.
+        return Err(Problem::TooManyAttempts(Seconds(1)));
+    }
+    answers::remember_told(question, at, &all);
+    Ok((at, all))
 }
 
 /// What one of the objects tells. Of several one that has not answered is left alone for a while, so that it costs no more

@@ -4,7 +4,7 @@ use super::calls::{self, Object, PATIENCE, PATIENCE_FOR_ONE};
 use super::keys::{self, MAX_SITES};
 use super::request::Asked;
 use super::setup::Setup;
-use super::{answers, clock, repeats, sites, who};
+use super::{answers, clock, questions, repeats, sites, topics, who};
 use crate::config::Config;
 use crate::http::problem::Problem;
 use crate::http::report::Seen;
@@ -35,7 +35,12 @@ thread_local! {
 
 /// Records the touch of whoever sent a request.
 pub async fn touch(asked: &Asked, seen: Seen, config: &Config, env: &Env, ctx: &Context) -> Result<(), Problem> {
-    let seen = seen.without_private(&config.private_paths);
+    let mut seen = seen.without_private(&config.private_paths);
+    if let Some(place) = &mut seen.place {
+        let site = asked.site(config)?;
+        let may_ask = || questions::pay_as_client(asked, &site).is_ok();
+        topics::check(place, &site, config, env, may_ask).await;
+    }
     record_as(asked, config, env, ctx, |visitor| {
         let mut signals = visitor.touch(seen);
         UNPLACED.with_borrow(|unplaced| {
@@ -280,7 +285,10 @@ fn with<T>(site: &SiteName, config: &Config, work: impl FnOnce(&mut Recorder) ->
             // What waits to be sent stays; it is sent within seconds.
             recorders.retain(|_, recorder| recorder.is_waiting());
         }
-        let new = || Recorder::new(config.touch_resolution, config.window(), clock::now());
+        let new = || {
+            let recorder = Recorder::new(config.touch_resolution, config.window(), clock::now());
+            recorder.with_budgets(config.client_guests)
+        };
         work(recorders.entry(site.clone()).or_insert_with(new))
     })
 }

@@ -12,10 +12,10 @@ use super::presence_object::{ENTRY, REFUSED};
 use super::presence_room::Room;
 use super::sockets::Sockets;
 use super::waiting::{Timer, Together};
-use super::{clock, recording};
+use super::{clock, recording, topics};
 use crate::config::Config;
 use crate::presence::copies::{Copies, Progress};
-use crate::presence::member::{MemberKey, Signal};
+use crate::presence::member::{MemberKey, Signal, Touch};
 use crate::presence::pulse::open_at;
 use crate::presence::reports::Report;
 use crate::presence::shards::Shards;
@@ -166,7 +166,7 @@ impl DurableObject for RelayObject {
         let text = if let WebSocketIncomingMessage::String(text) = message { text } else { String::new() };
         let private = self.relay.config().ok().map(|config| &config.private_paths);
         let said = self.relay.room.borrow_mut().hear(socket.as_ref(), &text, private, clock::now());
-        self.relay.say(said);
+        self.relay.say_checked(said).await;
         Ok(())
     }
 
@@ -217,7 +217,8 @@ impl Relay {
         if self.room.borrow().len() + self.entering.get() > CONNECTIONS && self.share()?.number + 1 < RELAYS {
             return Ok(Response::empty()?.with_status(ELSEWHERE));
         }
-        if let Some(refusal) = self.room.borrow().refuse(&entry) {
+        let refusal = self.room.borrow_mut().refuse(&entry);
+        if let Some(refusal) = refusal {
             return Ok(Response::from_bytes(write(&refusal))?.with_status(REFUSED));
         }
         let (key, tab, entry_signals) = (entry.who.key.clone(), entry.tab, entry.signals.clone());
@@ -445,6 +446,18 @@ impl Relay {
     /// Somebody's socket was closed.
     fn part(&self, socket: &WebSocket) {
         let said = self.room.borrow_mut().part(socket.as_ref());
+        self.say(said);
+    }
+
+    /// The same without the topics that pages report of themselves and that are not taken.
+    async fn say_checked(&self, mut said: Vec<Signal>) {
+        if let (Ok(share), Ok(config)) = (self.share(), self.config()) {
+            for signal in &mut said {
+                if let Signal::Touch(Touch { place: Some(place), .. }) = signal {
+                    topics::check(place, &share.site, config, &self.env, || true).await;
+                }
+            }
+        }
         self.say(said);
     }
 

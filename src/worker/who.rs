@@ -91,7 +91,7 @@ pub async fn look_up(asker: &Asker, keys: &Keys, counted: bool, env: &Env) -> Re
     };
     let basic = async {
         match &asker.basic {
-            Some(basic) => logins::verify(&asker.site, basic, client, counted.then_some(own), env).await,
+            Some(basic) => logins::verify(&asker.site, basic, client, counted.then_some(u64::from(own.0)), env).await,
             None => Ok(Outcome::Nobody),
         }
     };

@@ -221,7 +221,7 @@ describe("live", () => {
       window.heard = [];
       window.ask = () => subscribe((presence) => window.heard.push(presence), { topic: "tea" });
     </script>`;
-    const worker = await startMembers(t, { body });
+    const worker = await startMembers(t, { body, vars: { TOPICS: "tea" } });
     const leading = await open(t, worker.url("/?as=sally&name=Sally"));
     await eventually(async () => assert.equal((await worker.json("/v1/count.json")).total, 1));
     const following = await openTab(leading.context(), worker.url("/"));

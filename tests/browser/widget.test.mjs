@@ -200,7 +200,7 @@ describe("the widget", { concurrency: 5, timeout: 600_000 }, () => {
   });
 
   test("shows who else is on the pages about something", async (t) => {
-    const worker = await startMembers(t, { body: `<whos-online topic="group:42" refresh="5"></whos-online>` });
+    const worker = await startMembers(t, { body: `<whos-online topic="group:42" refresh="5"></whos-online>`, vars: { TOPICS: "group:*" } });
     await worker.visit("/elsewhere?as=ann&name=Ann", { title: "Elsewhere" });
     const page = await open(t, worker.url("/groups/42?as=bob&name=Bob"));
     await eventually(async () => assert.deepEqual(await lines(page), ["1 online", "Bob", "Page /groups/42"]));

@@ -8,6 +8,7 @@ mod batches;
 mod blocks;
 mod blocks_attacks;
 mod blocks_site;
+mod budgets;
 mod cost;
 #[allow(dead_code, reason = "the bench uses the rest of it")]
 mod crowd;

@@ -8,7 +8,7 @@ use std::time::Duration;
 const ONLINE: &str = "/_presence/v1/online.json";
 
 fn over(count: u32) -> Setup {
-    setup().var("SHARDS", &count.to_string()).var("ADMIN_TOKEN", ADMIN)
+    setup().var("SHARDS", &count.to_string()).var("ADMIN_TOKEN", ADMIN).var("TOPICS", "tea")
 }
 
 const ADMIN: &str = "0123456789abcdef0123456789abcdef";

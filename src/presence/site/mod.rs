@@ -8,18 +8,21 @@ pub mod erasing;
 mod hiding;
 mod moving;
 mod passing;
+mod search;
 mod signals;
 mod stored;
 mod tally;
 mod topics;
 
 use crate::presence::bounds::Bounds;
+use crate::presence::budget::Outlay;
 use crate::presence::compact::Member;
 use crate::presence::ended::Ended;
 use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile, State, Viewed};
-use crate::presence::pages::{Page, fullest};
-use crate::presence::places::{Numbers, Places};
+use crate::presence::numbers::Numbers;
+use crate::presence::pages::Page;
+use crate::presence::places::Places;
 use crate::presence::record::Peak;
 use crate::presence::ring::Slot;
 pub use crate::presence::roster::Order;
@@ -151,6 +154,8 @@ pub struct Site {
     window: Seconds,
     /// How many bytes places may take as long as there is anybody to merge.
     max_places: usize,
+    /// What visitors have cost; none where nobody is held to anything.
+    outlay: Option<Outlay>,
     users: Roster,
     guests: Roster,
     bots: Roster,
@@ -191,13 +196,14 @@ pub struct Site {
 
 impl Site {
     /// A site that nobody has visited. A window alone, which is for how long after a touch a member is online, means the
-    /// bounds that hold for an object.
+    /// bounds that hold for an object, without what a visitor may cost.
     pub fn new(bounds: impl Into<Bounds>, now: Timestamp) -> Self {
-        let Bounds { window, guests, bots, places } = bounds.into();
+        let Bounds { window, guests, bots, places, client_guests } = bounds.into();
         let roster = |limit| Roster::new(window, limit, now);
         Self {
             window,
             max_places: places,
+            outlay: client_guests.map(Outlay::new),
             users: roster(usize::MAX),
             guests: roster(guests),
             bots: roster(bots),
@@ -275,10 +281,13 @@ impl Site {
         if limit == 0 {
             return (Vec::new(), None);
         }
+        if filter.path.is_some() || filter.topic.is_some() {
+            let (views, next, _) = self.list_and_counts(kind, filter, after, limit);
+            return (views, next);
+        }
         let (mut views, mut more) = self.newest(kind, after, limit, |member| self.visible(member, filter));
         if kind == Kind::Guest && !filter.invisible && self.invisible > 0 {
-            let hides = |member: &Member| member.invisible() && self.matches(member, filter);
-            let (hidden, more_hidden) = self.newest(Kind::User, after, limit, hides);
+            let (hidden, more_hidden) = self.newest(Kind::User, after, limit, Member::invisible);
             views.extend(hidden);
             views.sort_by_key(|view| Reverse(view.order()));
             more |= more_hidden || views.len() > limit;
@@ -333,7 +342,7 @@ impl Site {
 
     /// Pages with users or guests on them, most first.
     pub fn pages(&self, limit: usize) -> Vec<Page<'_>> {
-        fullest(self.places.pages(), limit)
+        self.places.fullest(limit, |titled| self.words_of_guests(titled))
     }
 
     /// Whether a user is online whom the filter lets through.
@@ -377,8 +386,13 @@ impl Site {
 
     /// The same, and where each of them lies.
     fn members_by_slot(&self) -> impl Iterator<Item = (Kind, Slot, &Member)> {
+        self.members_by_slot_of(|_| true)
+    }
+
+    /// The same of some kinds.
+    fn members_by_slot_of(&self, wanted: impl Fn(Kind) -> bool) -> impl Iterator<Item = (Kind, Slot, &Member)> {
         let of = |kind| self.roster(kind).iter().map(move |(slot, member)| (kind, slot, member));
-        [Kind::User, Kind::Guest, Kind::Bot].into_iter().flat_map(of)
+        [Kind::User, Kind::Guest, Kind::Bot].into_iter().filter(move |kind| wanted(*kind)).flat_map(of)
     }
 
     fn roster(&self, kind: Kind) -> &Roster {

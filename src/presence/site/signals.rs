@@ -1,10 +1,11 @@
 //! What signals do to a site: members arrive, move, are known by another key, and leave.
 
 use super::{LEAVE_GRACE, Leaving, MAX_TABS, Outcome, Site};
+use crate::presence::budget::Payer;
 use crate::presence::compact::{Member, Tab};
 use crate::presence::id::{TabId, UserId};
 use crate::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile, Signal, State, Touch};
-use crate::presence::places::PlaceId;
+use crate::presence::place_id::PlaceId;
 use crate::presence::reports::{Report, Reports};
 use crate::presence::ring::Slot;
 use crate::presence::roster::{Roster, digest};
@@ -21,6 +22,7 @@ impl Site {
     pub fn hear(&mut self, now: Timestamp, reports: impl Into<Reports>) {
         let Reports { places, mut list } = reports.into();
         self.move_to(now);
+        self.drop_unpaid(&mut list);
         let places: Vec<_> = places.into_iter().map(|place| self.places.hold(place)).collect();
         let known = self.look_up(&list);
         // Each stays where it lies: a touch is large, and to move it costs as much as a tenth of what it does.
@@ -50,6 +52,29 @@ impl Site {
             self.bump();
             self.note_peak();
         }
+    }
+
+    /// Drops what is told of those who have no row left to pay for. Whoever signs out does, and whoever hides hides.
+    fn drop_unpaid(&mut self, list: &mut Vec<Report<u32>>) {
+        let Some(outlay) = &mut self.outlay else { return };
+        let payers: Vec<_> = list.iter().map(|report| Payer::of(report.signal.key())).collect();
+        let broke = outlay.bill_row(payers.iter().copied(), self.now);
+        if broke.is_empty() {
+            return;
+        }
+        let (before, users) = (list.len(), &self.users);
+        let hidden = |key: KeyRef<'_>| users.find(key).and_then(|slot| users.get(slot)).is_some_and(Member::invisible);
+        list.retain(|Report { signal, .. }| {
+            let protects = match signal {
+                Signal::SignOut(_) => true,
+                Signal::Touch(Touch { key, profile, .. }) => {
+                    profile.as_ref().is_some_and(|profile| profile.invisible) && !hidden(key.borrow())
+                }
+                Signal::Leave { .. } => false,
+            };
+            protects || !broke.contains(&Payer::of(signal.key()))
+        });
+        self.totals.shed += (before - list.len()) as u64;
     }
 
     /// Where those lie who are touched, as far as that is seen at a glance. Each of many members lies somewhere else in
@@ -132,8 +157,11 @@ impl Site {
     ) -> Option<()> {
         let (kind, key) = (touch.key.kind(), touch.key.borrow());
         let roster = self.roster(kind);
-        let known = known.filter(|slot| roster.lies_at(*slot, key));
-        let Some(slot) = known.or_else(|| roster.find(key)) else {
+        let known = known.filter(|slot| roster.lies_at(*slot, key)).or_else(|| roster.find(key));
+        let moves = place.is_some() && known.and_then(|slot| roster.get(slot)?.place()) != place;
+        let outlay = self.outlay.as_mut().filter(|_| moves);
+        let place = place.filter(|_| outlay.is_none_or(|outlay| outlay.may_move(Payer::of(key), self.now)));
+        let Some(slot) = known else {
             self.arrive(at, touch, place);
             return Some(());
         };
@@ -214,6 +242,12 @@ impl Site {
                 let profile = touch.profile.take().unwrap_or_default();
                 self.departures.push(Departure { user, last_seen: at, profile, place, since: at });
             }
+            return;
+        }
+        if let (Some(outlay), KeyRef::Guest(key) | KeyRef::Bot(key)) = (&self.outlay, touch.key.borrow())
+            && self.roster(kind).count_of(key.client(), outlay.guests()) >= outlay.guests()
+        {
+            self.totals.shed += 1;
             return;
         }
         let mut member = Member::new(touch.key.clone(), digest, at);

@@ -9,7 +9,7 @@ use super::{Counts, Filter, Site, View};
 use crate::presence::id::UserId;
 use crate::presence::member::{KeyRef, Kind};
 use crate::presence::moments::Moments;
-use crate::presence::places::Numbers;
+use crate::presence::numbers::Numbers;
 use crate::presence::time::Timestamp;
 use std::cell::OnceCell;
 use std::cmp::Reverse;
@@ -20,19 +20,18 @@ pub struct Tally<'a> {
     parts: Vec<&'a Site>,
     /// What the versions were of the parts, where there are several.
     moments: Option<&'a Moments>,
-    by_path: OnceCell<HashMap<&'a str, Numbers>>,
     by_topic: OnceCell<HashMap<&'a str, Numbers>>,
 }
 
 impl<'a> Tally<'a> {
     /// Of a site of which nothing was counted yet.
     pub fn of(site: &'a Site) -> Self {
-        Self { parts: vec![site], moments: None, by_path: OnceCell::new(), by_topic: OnceCell::new() }
+        Self { parts: vec![site], moments: None, by_topic: OnceCell::new() }
     }
 
     /// The same of one in parts; `moments` tells which versions of theirs those are that were told.
     pub fn of_parts(parts: Vec<&'a Site>, moments: &'a Moments) -> Self {
-        Self { parts, moments: Some(moments), by_path: OnceCell::new(), by_topic: OnceCell::new() }
+        Self { parts, moments: Some(moments), by_topic: OnceCell::new() }
     }
 
     /// As of when.
@@ -102,28 +101,11 @@ impl<'a> Tally<'a> {
     pub fn counts(&self, filter: &Filter<'_>) -> Counts {
         let numbers = match (filter.path, filter.topic) {
             (None, None) => sum(self.parts.iter().map(|part| part.numbers())),
-            (Some(path), None) => *self.by_path().get(path).unwrap_or(&Numbers::default()),
+            (Some(path), None) => sum(self.parts.iter().map(|part| part.places.here(path))),
             (None, Some(topic)) => *self.by_topic().get(topic).unwrap_or(&Numbers::default()),
-            (Some(_), Some(_)) => sum(self.parts.iter().map(|part| {
-                let mut numbers = Numbers::default();
-                let here = part.members().filter(|member| part.matches(member, filter));
-                here.for_each(|member| *numbers.of(member.sort()) += 1);
-                numbers
-            })),
+            (Some(_), Some(_)) => sum(self.parts.iter().map(|part| part.numbers_of(filter))),
         };
-        let Numbers { users, invisible, guests, bots } = numbers;
-        let (users, guests) = if filter.invisible { (users + invisible, guests) } else { (users, guests + invisible) };
-        Counts { total: users + guests, users, guests, bots }
-    }
-
-    fn by_path(&self) -> &HashMap<&'a str, Numbers> {
-        self.by_path.get_or_init(|| {
-            let mut all: HashMap<&str, Numbers> = HashMap::new();
-            for (path, numbers) in self.parts.iter().flat_map(|part| part.places.by_path()) {
-                all.entry(path).or_default().add(numbers);
-            }
-            all
-        })
+        counts_of(numbers, filter)
     }
 
     fn by_topic(&self) -> &HashMap<&'a str, Numbers> {
@@ -141,6 +123,13 @@ impl<'a> Tally<'a> {
             all
         })
     }
+}
+
+/// What numbers are to somebody who sees whom the filter lets through.
+pub(super) fn counts_of(numbers: Numbers, filter: &Filter<'_>) -> Counts {
+    let Numbers { users, invisible, guests, bots } = numbers;
+    let (users, guests) = if filter.invisible { (users + invisible, guests) } else { (users, guests + invisible) };
+    Counts { total: users + guests, users, guests, bots }
 }
 
 fn sum(all: impl Iterator<Item = Numbers>) -> Numbers {

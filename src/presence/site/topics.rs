@@ -3,11 +3,13 @@
 //! Whoever looks at a topic now is told by the members. When they look no longer, one [`Viewed`] goes out to be kept: a
 //! visit costs one row however long it is.
 
-use super::Site;
+use super::search::Wanted;
+use super::{Filter, Site};
+use crate::presence::budget::Payer;
 use crate::presence::compact::Member;
 use crate::presence::id::Topic;
 use crate::presence::member::{Kind, Viewed};
-use crate::presence::places::PlaceId;
+use crate::presence::place_id::PlaceId;
 use crate::presence::ring::Slot;
 
 use crate::presence::time::Timestamp;
@@ -18,7 +20,10 @@ pub(super) type Looks = Vec<(Topic, Timestamp)>;
 impl Site {
     /// Users and guests who look at a topic now, invisible ones among them, in no order.
     pub fn viewers<'a>(&'a self, topic: &'a Topic) -> impl Iterator<Item = Viewed> + 'a {
-        self.users.iter().chain(self.guests.iter()).filter_map(move |(_, member)| {
+        let wanted = Wanted::of(self, &Filter { topic: Some(topic.as_str()), ..Filter::default() });
+        let nobody = wanted.is_nowhere();
+        let all = self.users.iter().chain(self.guests.iter()).filter(move |_| !nobody);
+        all.filter(move |(_, member)| wanted.matches(member)).filter_map(move |(_, member)| {
             let at = self.looks(member).filter(|(looked_at, _)| *looked_at == topic).map(|(_, at)| at).max()?;
             let profile = member.profile().cloned();
             Some(Viewed { topic: topic.clone(), viewer: member.key().owned(), at, profile })
@@ -48,18 +53,24 @@ impl Site {
         let latest = |topic: &Topic| self.looks(member).filter(|(other, _)| *other == topic).map(|(_, at)| at).max();
         let over: Vec<_> = before.into_iter().filter(|(topic, at)| latest(topic).is_none_or(|now| now < *at)).collect();
         let (viewer, profile) = (member.key().owned(), member.profile().cloned());
-        self.views.extend(over.into_iter().map(|(topic, at)| Viewed {
-            topic,
-            viewer: viewer.clone(),
-            at,
-            profile: profile.clone(),
-        }));
+        for (topic, at) in over {
+            self.keep_view(Viewed { topic, viewer: viewer.clone(), at, profile: profile.clone() });
+        }
+    }
+
+    /// Has it kept what somebody looked at, as long as they may have any more of it kept.
+    fn keep_view(&mut self, view: Viewed) {
+        let (payer, now) = (Payer::of(view.viewer.borrow()), self.now);
+        if self.outlay.as_mut().is_none_or(|outlay| outlay.keeps_view(payer, now)) {
+            self.views.push(view);
+        } else {
+            self.totals.shed += 1;
+        }
     }
 
     /// Notes what somebody who goes looked at to the end.
     pub(super) fn note_last_views(&mut self, member: &Member) {
-        let views = self.last_views(member);
-        self.views.extend(views);
+        self.last_views(member).into_iter().for_each(|view| self.keep_view(view));
     }
 
     /// What somebody who goes looked at to the end.
