@@ -2,7 +2,7 @@
 
 use super::calls::{self, LOGIN_OBJECTS, Object};
 use super::request::Asked;
-use super::{answers, clock, logins, recording, who};
+use super::{answers, clock, logins, recording, sites, who};
 use crate::config::Config;
 use crate::http::Headers;
 use crate::http::admin::{
@@ -54,6 +54,8 @@ pub async fn answer(admin: Admin, asked: &Asked, config: &Config, env: &Env) -> 
     let site = asked.site(config)?;
     let standing = who::standing(asked, &site, config, env).await?;
     may(&admin, &standing, asked, config)?;
+    // What is stored for a site makes it one, also where no visitor came yet.
+    sites::register(&site, config, env).await;
     let desk = Desk { asked, site, env };
     let reply = match admin {
         Admin::CreateSession => desk.create_session().await,

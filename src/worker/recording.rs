@@ -160,6 +160,11 @@ pub async fn send_news(site: &SiteName, env: &Env, ctx: &Context) {
     select(JsFuture::from(sending), pin!(Delay::from(PATIENCE_FOR_ONE))).await;
 }
 
+/// Whether anything was recorded for a site by this isolate.
+pub fn has_recorder(site: &SiteName) -> bool {
+    RECORDERS.with_borrow(|recorders| recorders.contains_key(site))
+}
+
 /// Whether there is news that waits to be sent.
 pub fn has_news(site: &SiteName) -> bool {
     RECORDERS.with_borrow(|recorders| recorders.get(site).is_some_and(Recorder::has_news))

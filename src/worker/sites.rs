@@ -2,7 +2,8 @@
 //! recorded, so that a made-up host costs nothing but the answer.
 
 use super::calls::{self, Object, PATIENCE_FOR_ONE};
-use super::clock;
+use super::setup::Setup;
+use super::{clock, recording};
 use crate::config::Config;
 use crate::identity::memory::{MISSED, Memory};
 use crate::presence::id::SiteName;
@@ -21,7 +22,8 @@ thread_local! {
 
 /// Whether visitors were ever recorded for a site. Where that cannot be found out it is taken to be one.
 pub async fn is_known(site: &SiteName, config: &Config, env: &Env) -> bool {
-    if config.site.is_some() || KNOWN.with_borrow(|known| known.contains(site)) {
+    let at_hand = || recording::has_recorder(site) || KNOWN.with_borrow(|known| known.contains(site));
+    if config.site.is_some() || at_hand() {
         return true;
     }
     if UNKNOWN.with_borrow(|unknown| unknown.recall(site, clock::now())).is_some() {
@@ -38,6 +40,14 @@ pub async fn is_known(site: &SiteName, config: &Config, env: &Env) -> bool {
         UNKNOWN.with_borrow_mut(|unknown| unknown.keep(site.clone(), clock::now().plus(MISSED), None));
     }
     known
+}
+
+/// The same by the settings of this isolate.
+pub async fn is_known_by_settings(site: &SiteName, env: &Env) -> bool {
+    match Setup::of(env).config() {
+        Ok(config) => is_known(site, config, env).await,
+        Err(_) => true,
+    }
 }
 
 /// Registers a site for which visitors are recorded, once in the life of an isolate. Says whether it may be recorded for: not

@@ -81,6 +81,10 @@ pub async fn look_up(asker: &Asker, keys: &Keys, counted: bool, env: &Env) -> Re
     if let Some(known) = remembered(asker, keys) {
         return known;
     }
+    // Nothing is kept of a host for which nobody was ever recorded.
+    if !sites::is_known_by_settings(&asker.site, env).await {
+        return Ok(None);
+    }
     let own = asker.client(keys, clock::now());
     // Where nobody tells addresses all are one client, and none of them is to be out of reach of their login by the others.
     let client = (!asker.address.is_empty()).then_some(own);
@@ -132,8 +136,11 @@ async fn standing_counted(
     if asker.is_admin(config.admin_token.as_ref()) {
         return Ok(Standing { admin: true, ..Standing::default() });
     }
-    // Where nobody was ever recorded, nobody has signed in.
-    if !asker.has_credentials() || !sites::is_known(site, config, env).await {
+    if !asker.has_credentials() {
+        return Ok(Standing::default());
+    }
+    // Where nobody was ever recorded there is no key either, and none is to be made.
+    if keys::at_hand(config, site).is_none() && !sites::is_known(site, config, env).await {
         return Ok(Standing::default());
     }
     let keys = match keys::get(config, site, env, calls::PATIENCE).await {
