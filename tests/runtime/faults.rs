@@ -62,11 +62,14 @@ fn a_panic_of_the_worker_is_one_requests_alone() {
 #[test]
 fn an_object_that_hangs_is_not_waited_for_for_ever() {
     let server = Setup::hooked().start();
-    let answer = server.by("10.0.0.1").with("x-test-fault", "hang-object").get("/_presence/v1/count");
+    server.by("10.0.0.1").touch("{}");
+    assert_eq!(server.by("10.0.0.1").get("/_presence/v1/count").text(), "1");
+    let sally = "/_presence/v1/users/sally.json";
+    let answer = server.by("10.0.0.1").with("x-test-fault", "hang-object").get(sally);
     assert_eq!(answer.header("retry-after"), Some("2"));
     answer.problem(503);
-    let after = server.by("10.0.0.1").with("x-test-fault", "none").get("/_presence/v1/count");
-    assert_eq!(after.text(), "0");
+    let after = server.by("10.0.0.1").with("x-test-fault", "none").get(sally);
+    assert_eq!(after.json()["online"], false);
 }
 
 #[test]

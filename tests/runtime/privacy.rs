@@ -207,7 +207,7 @@ fn of_a_private_page_nothing_is_kept_in_any_form() {
         "/%61ccount/",
         "/en/%2561ccount/",
         "/account;a=1/",
-        "//account/",
+        "/x//account/",
         "/password_reset/",
     ];
     for path in paths.map(|path| format!("{path}{TOKEN}")) {
