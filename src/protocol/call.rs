@@ -12,8 +12,9 @@ use crate::identity::User;
 use crate::identity::access::Scope;
 use crate::identity::login::{Basic, Digest, Login};
 use crate::identity::permission::Right;
+use crate::identity::revocation::Change;
 use crate::presence::id::{Invalid, SiteName, TabId, UserId};
-use crate::presence::member::{MemberKey, Profile, Signal, Touch};
+use crate::presence::member::{Evidence, MemberKey, Profile, Signal, Touch};
 use crate::presence::record::Peak;
 use crate::presence::reports::Reports;
 use crate::presence::shards::Claim;
@@ -23,7 +24,7 @@ use crate::presence::totals::Counted;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 8;
+const VERSION: u8 = 9;
 
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +55,8 @@ pub enum Call {
     Connected(u32, Vec<Lease>),
     /// Over how many objects the site has ever been spread: a number. The first of them knows.
     Most,
+    /// What this user may do has changed: what those see of them who watch here is looked up again. Answered with nothing.
+    Recheck(UserId),
 }
 
 impl Call {
@@ -70,7 +73,8 @@ impl Call {
             | Self::PassedOn(_)
             | Self::Release(_)
             | Self::Collect(_)
-            | Self::Most => false,
+            | Self::Most
+            | Self::Recheck(_) => false,
         }
     }
 }
@@ -108,6 +112,8 @@ impl Share {
 pub struct Entry {
     /// What they see.
     pub view: View,
+    /// The permissions that they brought along, where what they see depends on what they may do: that is looked up again.
+    pub perms: Option<Vec<Right>>,
     /// The version that they know already.
     pub since: Option<u64>,
     /// Who they are.
@@ -127,8 +133,8 @@ pub struct Watcher {
     pub key: MemberKey,
     /// How they are shown.
     pub profile: Option<Profile>,
-    /// When that was said.
-    pub said: Option<Timestamp>,
+    /// What that rests on.
+    pub said: Option<Evidence>,
 }
 
 impl Watcher {
@@ -173,6 +179,8 @@ pub enum LoginCall {
     LoadSignOn(Digest),
     /// End it; answered with nothing.
     DeleteSignOn(Digest),
+    /// End all of this user's; answered with nothing.
+    SignOut(UserId),
     /// Forget this user; answered with nothing.
     Erase(UserId),
 }
@@ -228,9 +236,11 @@ pub enum AccountCall {
     Grant(UserId, Right),
     /// May not do this any more; answered with nothing.
     Revoke(UserId, Right),
-    /// What is granted to this user: a `Vec<Right>`.
-    Rights(UserId),
-    /// Forget this user; answered with nothing.
+    /// What is known of these users' accounts: as many [`Account`](crate::identity::revocation::Account)s, in this order.
+    Accounts(Vec<UserId>),
+    /// What the site has said of a user then; answered with nothing.
+    Change(Change, Timestamp),
+    /// Forget this user, whose tokens until then are worth nothing; answered with nothing.
     Erase(UserId),
 }
 

@@ -68,6 +68,7 @@ impl DurableObject for LoginObject {
             LoginCall::DeleteSignOn(digest) => {
                 write(&self.store.run("DELETE FROM sign_ons WHERE digest = ?", vec![key(digest)])?)
             }
+            LoginCall::SignOut(user) => write(&self.sign_out(&user)?),
             LoginCall::Erase(user) => write(&self.erase(&user).await?),
         };
         Response::from_bytes(answer)
@@ -142,10 +143,16 @@ impl LoginObject {
         Ok(user.zip(integer(row.next()).map(Timestamp::from_millis)))
     }
 
-    async fn erase(&self, user: &UserId) -> Result<()> {
+    /// Ends all logins of a user.
+    fn sign_out(&self, user: &UserId) -> Result<()> {
         for (table, _) in TABLES {
             self.store.run(&format!("DELETE FROM {table} WHERE user = ?"), vec![user.as_str().into()])?;
         }
+        Ok(())
+    }
+
+    async fn erase(&self, user: &UserId) -> Result<()> {
+        self.sign_out(user)?;
         // Also where there was none: one that ended a year ago may still be legible.
         self.store.scrub().await
     }

@@ -1,9 +1,9 @@
 //! What the object that keeps a site's presence keeps besides, and how it forgets.
 
-use super::clock;
 use super::object::{SWEEP, text};
 use super::presence_object::Presence;
 use super::presence_rows::Sheets;
+use super::{clock, rechecks};
 use crate::presence::site::Outcome;
 use crate::presence::time::{Seconds, Timestamp};
 use worker::Result;
@@ -27,6 +27,7 @@ impl Presence {
             presence.register.borrow_mut().sweep(since, &Sheets(store))?;
             store.run("DELETE FROM viewers WHERE at < ?", vec![before.into()])?;
             store.run("DELETE FROM hidden WHERE at < ?", vec![before.into()])?;
+            presence.prune_revoked()?;
             let (slots, writes) = site.sweep();
             for slot in slots {
                 store.run("DELETE FROM ring WHERE slot = ?", vec![slot.into()])?;
@@ -91,5 +92,23 @@ impl Presence {
     /// Keeps it.
     pub fn keep_as(&self, name: &str, value: String) -> Result<()> {
         self.store.run("INSERT OR REPLACE INTO kept VALUES (?, ?)", vec![name.into(), value.into()])
+    }
+
+    /// Has it looked up again what those may do who watch, where that is due: until then nothing is told.
+    pub fn recheck(&self, now: Timestamp) -> bool {
+        let users = self.room.borrow().to_recheck(now);
+        let (false, Some(this)) = (users.is_empty(), self.this.upgrade()) else { return false };
+        if !self.rechecking.replace(true) {
+            self.store.wait_until(async move {
+                let site = this.among.share().map(|share| share.site.clone());
+                let looked_up = rechecks::look_up(users, site, &this.env).await;
+                this.rechecking.set(false);
+                let Ok(config) = this.config() else { return };
+                let left = this.room.borrow_mut().recheck(clock::now(), &looked_up, &config.access);
+                this.hear(left);
+                this.work();
+            });
+        }
+        true
     }
 }

@@ -1,12 +1,13 @@
 //! What the object that keeps a site's presence writes down, and what it finds there.
 
 use super::clock;
-use super::object::{Row, Store, Table, blob, integer};
+use super::object::{Row, Store, Table, blob, integer, text};
 use super::presence_object::Presence;
-use crate::presence::id::{Topic, UserId};
+use crate::presence::id::{DeviceId, Topic, UserId};
 use crate::presence::member::{Departure, MemberKey, Viewed};
 use crate::presence::record::{self, Head};
 use crate::presence::register::{Filled, Shelf};
+use crate::presence::revoked::{KEPT_FOR_DEVICE, KEPT_FOR_USER, MAX_REVOKED, Revocation};
 use crate::presence::site::erasing::topic_of;
 use crate::presence::site::{Outcome, Rows, Site};
 use crate::presence::time::Timestamp;
@@ -19,7 +20,7 @@ use worker::{Error, Result, SqlStorageValue};
 const MAX_VIEWERS: i64 = 10_000;
 
 /// Its tables.
-pub const TABLES: [Table; 6] = [
+pub const TABLES: [Table; 7] = [
     // One row a batch, written over when its time has passed.
     ("ring", "(slot INTEGER PRIMARY KEY, data BLOB NOT NULL)"),
     // Users who went of late, one row for those who went at about the same time.
@@ -33,6 +34,9 @@ pub const TABLES: [Table; 6] = [
     ),
     // One row a user who hides.
     ("hidden", "(user TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID"),
+    // Since when a user's tokens are worth nothing, on a device or (where it is empty) on all of them. Users are told by a
+    // digest here, as it is kept of who was erased too.
+    ("not_before", "(user TEXT, device TEXT, at INTEGER NOT NULL, PRIMARY KEY (user, device)) WITHOUT ROWID"),
     ("kept", "(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"),
 ];
 
@@ -104,6 +108,13 @@ impl Presence {
                 None => self.store.run("DELETE FROM hidden WHERE user = ?", vec![user.as_str().into()])?,
             }
         }
+        for Revocation { user, device, at } in &outcome.revoked {
+            let device = device.map_or_else(String::new, |device| hex(device.0));
+            self.store.run(
+                "INSERT INTO not_before VALUES (?, ?, ?) ON CONFLICT (user, device) DO UPDATE SET at = MAX(at, excluded.at)",
+                vec![hex(*user).into(), device.into(), at.as_millis().into()],
+            )?;
+        }
         for write in outcome.writes {
             self.relays.note_row(&write.data);
             self.store.run(
@@ -123,6 +134,26 @@ impl Presence {
         getrandom::fill(&mut secret).map_err(|error| Error::RustError(error.to_string()))?;
         self.store.run("INSERT INTO kept VALUES ('secret', ?)", vec![secret.clone().into()])?;
         Ok(secret)
+    }
+
+    /// Since when users' tokens are worth nothing, as it was kept.
+    pub fn revoked(&self) -> Result<Vec<Revocation>> {
+        let limit = SqlStorageValue::Integer(MAX_REVOKED as i64);
+        let rows = self.store.rows("SELECT user, device, at FROM not_before ORDER BY at DESC LIMIT ?", vec![limit])?;
+        let revocation = |row: Row| {
+            let mut row = row.into_iter();
+            revocation_of(&text(row.next())?, &text(row.next())?, integer(row.next())?)
+        };
+        Ok(rows.into_iter().filter_map(revocation).collect())
+    }
+
+    /// Forgets of those what can matter no more.
+    pub fn prune_revoked(&self) -> Result<()> {
+        let before = |kept| SqlStorageValue::from(clock::now().minus(kept).as_millis());
+        self.store.run(
+            "DELETE FROM not_before WHERE at < ? OR (device <> '' AND at < ?)",
+            vec![before(KEPT_FOR_USER), before(KEPT_FOR_DEVICE)],
+        )
     }
 
     pub fn erase(&self, site: &mut Site, user: &UserId) -> Result<()> {
@@ -251,6 +282,19 @@ impl Shelf for Sheets<'_> {
             None => self.0.run("DELETE FROM sheets WHERE start = ?", vec![start.into()]),
         }
     }
+}
+
+/// A revocation by its columns.
+pub fn revocation_of(user: &str, device: &str, at: i64) -> Option<Revocation> {
+    let device = match device {
+        "" => None,
+        device => Some(DeviceId(u64::from_str_radix(device, 16).ok()?)),
+    };
+    Some(Revocation { user: u64::from_str_radix(user, 16).ok()?, device, at: Timestamp::from_millis(at) })
+}
+
+fn hex(number: u64) -> String {
+    format!("{number:016x}")
 }
 
 /// What a viewer is kept by: of several kinds, and an id may look like anything. Visits in hiding are kept apart.

@@ -116,9 +116,11 @@ fn what_is_told_of_a_page_never_comes_after_what_was_told_later() {
     };
     let leave = Signal::Leave { key: touch(1).key, tab: None };
     let signs_in = Signal::Touch(as_sally(Some(touch(1).key)));
-    for (page, then) in
-        [(page_of(as_sally(None)), Signal::SignOut(sally())), (page_of(touch(1)), signs_in), (page_of(touch(1)), leave)]
-    {
+    for (page, then) in [
+        (page_of(as_sally(None)), Signal::SignOut { user: sally(), device: None }),
+        (page_of(touch(1)), signs_in),
+        (page_of(touch(1)), leave),
+    ] {
         let mut recorder = recorder();
         recorder.take(at(0), page.clone());
         recorder.drain(at(0));
@@ -156,7 +158,7 @@ fn where_nobody_looks_news_waits_for_more_and_what_hides_or_ends_does_not() {
     assert_eq!(recorder.take(at(0), on(1, "/a")), Some(Millis(12_000)));
     assert_eq!(recorder.take(at(8000), on(2, "/a")), None);
     let user = || UserId::parse("sally").unwrap();
-    assert_eq!(recorder.take(at(9000), Signal::SignOut(user())), Some(HOLD));
+    assert_eq!(recorder.take(at(9000), Signal::SignOut { user: user(), device: None }), Some(HOLD));
     assert_eq!(recorder.drain(at(9200)).list.len(), 3);
     let hidden = Some(Profile { invisible: true, ..Profile::default() });
     let hides = Touch { key: MemberKey::User(user()), profile: hidden, ..touch(0) };
@@ -240,7 +242,7 @@ fn a_guest_who_signed_in_and_out_arrives_anew() {
     let sally = UserId::parse("sally").unwrap();
     let sign_in = Touch { key: MemberKey::User(sally.clone()), was: Some(touch(1).key), ..touch(1) };
     recorder.take(at(1), Signal::Touch(sign_in));
-    recorder.take(at(2), Signal::SignOut(sally));
+    recorder.take(at(2), Signal::SignOut { user: sally, device: None });
     recorder.take(at(3), on(1, "/a"));
     assert_eq!(recorder.drain(at(3)).list.len(), 4);
 }
@@ -351,7 +353,7 @@ fn a_batch_that_comes_back_tells_nothing_of_who_is_known_by_that_key_no_more() {
     }
     let batch = recorder.drain(at(100));
     let signs_in = Signal::Touch(as_sally(Some(touch(1).key)));
-    for (millis, signal) in [(200, Signal::SignOut(sally())), (300, signs_in)] {
+    for (millis, signal) in [(200, Signal::SignOut { user: sally(), device: None }), (300, signs_in)] {
         recorder.take(at(millis), signal);
     }
     let again = recorder.drain(at(400));

@@ -1,0 +1,132 @@
+//! What ends the past: since when what was issued to a user before is worth nothing, and what they may do then.
+//!
+//! A cookie or a token says who somebody was when it was made. It is judged by what is known of the user's account now.
+
+use super::User;
+use super::access::Standing;
+use super::permission::Right;
+use crate::presence::id::{DeviceId, UserId};
+use crate::presence::member::Evidence;
+use crate::presence::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Since when what was issued to a user before is worth nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotBefore {
+    /// Any cookie or token.
+    pub everywhere: Option<Timestamp>,
+    /// The permissions in it.
+    pub permissions: Option<Timestamp>,
+    /// Those of a device.
+    pub devices: Vec<(DeviceId, Timestamp)>,
+}
+
+/// What is known of a user's account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// What is granted to them.
+    pub granted: Vec<Right>,
+    /// Since when what they were issued before is worth nothing.
+    pub not_before: NotBefore,
+}
+
+/// What the site has said of a user that their account is to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// They have signed out, on one device or on all of them.
+    SignOut(UserId, Option<DeviceId>),
+    /// These are their permissions. Where they were others before, those in older cookies and tokens are worth nothing.
+    Permissions(UserId, Vec<Right>),
+}
+
+impl Change {
+    /// Whose account it is about.
+    pub fn user(&self) -> &UserId {
+        match self {
+            Self::SignOut(user, _) | Self::Permissions(user, _) => user,
+        }
+    }
+}
+
+impl NotBefore {
+    /// Whether a token is worth nothing that was issued then, on that device. Looked-up logins have no time of issue: they
+    /// are ended where they are kept.
+    pub fn revokes(&self, evidence: Evidence) -> bool {
+        let device = self.devices.iter().find(|(device, _)| Some(*device) == evidence.device).map(|(_, at)| *at);
+        let since = self.everywhere.max(device);
+        evidence.issued.is_some_and(|issued| since.is_some_and(|since| issued < since))
+    }
+
+    fn revokes_permissions(&self, evidence: Evidence) -> bool {
+        evidence.issued.is_some_and(|issued| self.permissions.is_some_and(|since| issued < since))
+    }
+}
+
+impl Standing {
+    /// What a user may do who is known by that evidence, by what is known of their account. Where that cannot be asked for,
+    /// a token is worth nothing, and nothing is granted.
+    pub fn of(user: User, evidence: Evidence, account: Option<&Account>) -> Self {
+        let Some(Account { granted, not_before }) = account else {
+            let user = evidence.issued.is_none().then_some(user);
+            return Self { user, ..Self::default() };
+        };
+        if not_before.revokes(evidence) {
+            return Self::default();
+        }
+        let perms = if not_before.revokes_permissions(evidence) { Vec::new() } else { user.perms };
+        Self { admin: false, user: Some(User { perms, ..user }), granted: granted.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_795_203_180_000 + seconds * 1000)
+    }
+
+    fn token(issued: Timestamp, device: Option<u64>) -> Evidence {
+        Evidence { said: None, issued: Some(issued), device: device.map(DeviceId) }
+    }
+
+    fn sally() -> User {
+        User { id: UserId::parse("sally").unwrap(), profile: None, perms: Right::parse_all(["can_edit"]) }
+    }
+
+    /// Whether they are known, and whether they may edit.
+    fn standing(evidence: Evidence, not_before: NotBefore) -> (bool, bool) {
+        let standing = Standing::of(sally(), evidence, Some(&Account { granted: Vec::new(), not_before }));
+        (standing.user.is_some(), standing.may(&Right::parse("can_edit").unwrap()))
+    }
+
+    #[test]
+    fn what_was_issued_before_is_worth_nothing_and_what_was_issued_since_is() {
+        let everywhere = || NotBefore { everywhere: Some(at(10)), ..NotBefore::default() };
+        let device = || NotBefore { devices: vec![(DeviceId(7), at(10))], ..NotBefore::default() };
+        let permissions = || NotBefore { permissions: Some(at(10)), ..NotBefore::default() };
+        let never = Timestamp::default();
+        for (what, evidence, not_before, expected) in [
+            ("nothing was revoked", token(at(9), Some(7)), NotBefore::default(), (true, true)),
+            ("everywhere", token(at(9), Some(7)), everywhere(), (false, false)),
+            ("everywhere, without a device", token(at(9), None), everywhere(), (false, false)),
+            ("everywhere, without a time of issue", token(never, None), everywhere(), (false, false)),
+            ("since", token(at(10), Some(7)), everywhere(), (true, true)),
+            ("on that device", token(at(9), Some(7)), device(), (false, false)),
+            ("on another device", token(at(9), Some(8)), device(), (true, true)),
+            ("on no device that is known", token(at(9), None), device(), (true, true)),
+            ("permissions", token(at(9), Some(7)), permissions(), (true, false)),
+            ("permissions since", token(at(11), Some(7)), permissions(), (true, true)),
+            ("a login that was looked up", Evidence::default(), everywhere(), (true, true)),
+        ] {
+            assert_eq!(standing(evidence, not_before), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn where_the_account_cannot_be_asked_for_a_token_is_worth_nothing() {
+        assert_eq!(Standing::of(sally(), token(at(9), None), None), Standing::default());
+        let by_login = Standing::of(sally(), Evidence::default(), None);
+        assert_eq!((by_login.user, by_login.granted), (Some(sally()), Vec::new()));
+    }
+}
