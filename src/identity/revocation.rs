@@ -2,9 +2,9 @@
 //!
 //! A cookie or a token says who somebody was when it was made. It is judged by what is known of the user's account now.
 
-use super::User;
 use super::access::Standing;
 use super::permission::Right;
+use super::{Known, User};
 use crate::presence::id::{DeviceId, UserId};
 use crate::presence::member::Evidence;
 use crate::presence::time::Timestamp;
@@ -55,6 +55,20 @@ impl NotBefore {
         let device = self.devices.iter().find(|(device, _)| Some(*device) == evidence.device).map(|(_, at)| *at);
         let since = self.everywhere.max(device);
         evidence.issued.is_some_and(|issued| since.is_some_and(|since| issued < since))
+    }
+
+    /// What is left of who somebody is known to be: nobody, where the token was revoked, and nothing that they may do, where
+    /// its permissions were. The next page that names them gives them a new cookie then.
+    pub fn judge(&self, known: Known) -> Option<Known> {
+        let evidence = known.evidence();
+        match known {
+            _ if self.revokes(evidence) => None,
+            Known::Signed(mut claims) if self.revokes_permissions(evidence) => {
+                claims.user.perms.clear();
+                Some(Known::Signed(claims))
+            }
+            known => Some(known),
+        }
     }
 
     fn revokes_permissions(&self, evidence: Evidence) -> bool {

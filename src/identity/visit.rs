@@ -265,6 +265,43 @@ mod tests {
     }
 
     #[test]
+    fn a_cookie_keeps_its_device_when_it_is_renewed_and_holds_nothing_that_administrates() {
+        let admin = || User { perms: Right::parse_all(["admin", "can_edit"]), ..user("sally") };
+        let first = at(&asker(&[]), NOON, OriginClaim::User(admin()));
+        let named = Change::Permissions(admin().id, admin().perms);
+        assert_eq!((touched(&first).device(), &first.changes), (Some(DeviceId(7)), &vec![named]));
+        let cookie = cookie_of(&first);
+        let claims = |cookie: &str, now| {
+            let token = cookie.strip_prefix("presence=").unwrap();
+            keys().verify(token, &asker(&[]).site, Timestamp::from_millis(now)).unwrap()
+        };
+        assert_eq!(claims(&cookie, NOON).user.perms, Right::parse_all(["can_edit"]));
+        let page = at(&asker(&[("cookie", &cookie)]), NOON + 1000, OriginClaim::User(admin()));
+        assert_eq!((&page.cookie, &page.changes), (&None, &vec![]), "it is good for who may more than it says");
+        assert_eq!(touched(&page).device(), Some(DeviceId(7)));
+        let demoted = at(&asker(&[("cookie", &cookie)]), NOON + 2000, OriginClaim::User(user("sally")));
+        assert_eq!(demoted.changes, [Change::Permissions(user("sally").id, vec![])]);
+        let renewed = claims(&cookie_of(&demoted), NOON + 2000);
+        assert_eq!((renewed.device, renewed.since), (Some(DeviceId(7)), Some(Timestamp::from_millis(NOON + 2000))));
+    }
+
+    #[test]
+    fn a_sign_out_names_the_device_and_ends_its_cookie() {
+        let cookie = cookie_of(&at(&asker(&[]), NOON, OriginClaim::User(user("sally"))));
+        let ended = [Change::SignOut(user("sally").id, Some(DeviceId(7)))];
+        let asker = asker(&[("cookie", &cookie)]);
+        assert_eq!(at(&asker, NOON, OriginClaim::Nobody).changes, ended);
+        assert_eq!(at(&asker, NOON, OriginClaim::User(user("bob"))).changes[1..], ended);
+        let by_login = Some(Known::LoggedIn { user: user("sally"), first: false, device: DeviceId(9) });
+        let out = known_at(&asker, by_login, NOON, OriginClaim::Nobody);
+        assert_eq!(
+            (&out.changes, &out.signals[0]),
+            (&vec![], &sally_is_out(Some(DeviceId(9)))),
+            "it ends where it is kept"
+        );
+    }
+
+    #[test]
     fn who_signs_out_is_gone_at_once_and_a_guest_at_the_next_request() {
         let cookie = cookie_of(&at(&asker(&[]), NOON, OriginClaim::User(user("sally"))));
         let out = at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::Nobody);

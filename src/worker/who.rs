@@ -65,10 +65,13 @@ pub fn signed(asker: &Asker, keys: &Keys, access: &Access) -> Option<Known> {
         if by_cookie {
             claims.user.perms = access.for_cookie(&claims.user.perms);
         }
-        let known = Known::Signed(claims);
-        let key = (asker.site.clone(), known.user().id.clone());
+        let key = (asker.site.clone(), claims.user.id.clone());
         let account = ACCOUNTS.with_borrow(|accounts| accounts.recall(&key, clock::now())).flatten();
-        (!account.is_some_and(|account| account.not_before.revokes(known.evidence()))).then_some(known)
+        let known = Known::Signed(claims);
+        match account {
+            Some(account) => account.not_before.judge(known),
+            None => Some(known),
+        }
     })
 }
 

@@ -1,6 +1,7 @@
 use super::*;
-use crate::presence::id::{GuestKey, PagePath, TabId, UserId};
-use crate::presence::member::{Place, Profile};
+use crate::presence::id::{DeviceId, GuestKey, PagePath, TabId, UserId};
+use crate::presence::member::{Evidence, Place, Profile};
+use crate::presence::reports::Report;
 
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_795_203_180_000 + millis)
@@ -245,6 +246,28 @@ fn a_guest_who_signed_in_and_out_arrives_anew() {
     recorder.take(at(2), Signal::SignOut { user: sally, device: None });
     recorder.take(at(3), on(1, "/a"));
     assert_eq!(recorder.drain(at(3)).list.len(), 4);
+}
+
+#[test]
+fn who_is_seen_on_another_device_is_news_once_and_then_as_any_visitor_there() {
+    let mut recorder = recorder();
+    let sally = || MemberKey::User(UserId::parse("sally").unwrap());
+    let on = |device| {
+        let said = Some(Evidence { device: Some(DeviceId(device)), ..Evidence::default() });
+        Signal::Touch(Touch { key: sally(), said, ..touch(1) })
+    };
+    let sent = |recorder: &mut Recorder, millis, device| {
+        recorder.take(at(millis), on(device));
+        recorder.drain(at(millis)).list.len()
+    };
+    assert_eq!([1, 1, 2, 1, 2].map(|device| sent(&mut recorder, 0, device)), [1, 0, 1, 0, 0]);
+    let (user, device) = (UserId::parse("sally").unwrap(), Some(DeviceId(1)));
+    recorder.take(at(10), Signal::SignOut { user, device });
+    let reports = recorder.drain(at(10));
+    assert_eq!(reports.list.len(), 1);
+    let told = |device| Report { age: Millis(5000), signal: on(device) };
+    recorder.put_back(at(20), vec![told(1), told(2)].into(), Counted::default());
+    assert_eq!(Vec::from(recorder.drain(at(20))).len(), 1, "what was told of the other device is told still");
 }
 
 #[test]
