@@ -148,6 +148,13 @@ impl Asker {
         guest::key(&keys.guests, now.day(), &self.site, &self.address, "").0
     }
 
+    /// As what the device is known today whose browser sends no cookie of ours. Nobody without the key can tell which guest
+    /// that is.
+    pub fn device_without_cookie(&self, keys: &Keys, now: Timestamp) -> DeviceId {
+        let browser = format!("device {}", self.user_agent);
+        DeviceId(guest::key(&keys.guests, now.day(), &self.site, &self.address, &browser).0)
+    }
+
     /// What may be a token of ours, in the order in which it counts, and whether it stands in our cookie.
     pub fn tokens(&self) -> impl Iterator<Item = (&String, bool)> {
         let by_cookie = self.cookies.iter().map(|token| (token, true));

@@ -94,17 +94,19 @@ impl Visitor<'_> {
         let device = own.and_then(|claims| claims.device);
         let good = device.is_some()
             && own.is_some_and(|claims| claims.user == kept && claims.until > self.now.plus(half_life));
-        let device = device.unwrap_or_else(|| DeviceId((self.random)()));
         let (mut cookie, mut changes, mut signals) = (None, Vec::new(), Vec::with_capacity(2));
         if !good {
             let until = self.now.plus(COOKIE_LIFE);
+            let device = device.unwrap_or_else(|| DeviceId((self.random)()));
             cookie = self.keys.sign(&kept, device, &self.asker.site, self.now, until).map(CookieChange::Keep);
             changes.push(Change::Permissions(user.id.clone(), user.perms.clone()));
         }
         if let Some(other) = self.known.filter(|known| known.user().id != user.id) {
             self.sign_out(other, &mut signals, &mut changes);
         }
-        let evidence = Evidence { device: Some(device), ..Evidence::default() };
+        // Until the cookie comes back, if it ever does, the device is known as a guest's would be.
+        let device = device.or(Some(self.asker.device_without_cookie(self.keys, self.now)));
+        let evidence = Evidence { device, ..Evidence::default() };
         match signed {
             // Who comes without our cookie was a guest, or a bot, a moment ago.
             None => signals.extend(self.signed_in(user, evidence, seen)),
@@ -126,11 +128,18 @@ impl Visitor<'_> {
         Visit { signals, cookie, changes }
     }
 
-    /// Somebody is signed out on the device that the request names. A login is ended where it is kept.
+    /// Somebody is signed out on the device that the request names, and as which they were known before it had a cookie. What
+    /// was issued to it is worth nothing from then on; a login is ended where it is kept.
     fn sign_out(&self, known: &Known, signals: &mut Vec<Signal>, changes: &mut Vec<Change>) {
         let (user, device) = (known.user().id.clone(), known.evidence().device);
         if matches!(known, Known::Signed(_)) {
             changes.push(Change::SignOut(user.clone(), device));
+        }
+        if device.is_some() {
+            signals.push(Signal::SignOut {
+                user: user.clone(),
+                device: Some(self.asker.device_without_cookie(self.keys, self.now)),
+            });
         }
         signals.push(Signal::SignOut { user, device });
     }
@@ -215,6 +224,11 @@ mod tests {
         User { id: UserId::parse(id).unwrap(), profile: Some(profile), perms: vec![] }
     }
 
+    /// As what the device of these tests is known that sends no cookie.
+    fn without_cookie() -> DeviceId {
+        asker(&[]).device_without_cookie(&keys(), Timestamp::from_millis(NOON))
+    }
+
     fn sally_is_out(device: Option<DeviceId>) -> Signal {
         Signal::SignOut { user: UserId::parse("sally").unwrap(), device }
     }
@@ -260,8 +274,8 @@ mod tests {
         let renamed = User { perms: Right::parse_all(["can_edit"]), ..user("sally") };
         assert!(at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::User(renamed)).cookie.is_some());
         let other = at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::User(user("bob")));
-        assert_eq!(other.signals.len(), 2);
-        assert_eq!(other.signals[0], sally_is_out(Some(DeviceId(7))));
+        assert_eq!(other.signals[..2], [sally_is_out(Some(without_cookie())), sally_is_out(Some(DeviceId(7)))]);
+        assert_eq!(other.signals.len(), 3);
     }
 
     #[test]
@@ -269,7 +283,7 @@ mod tests {
         let admin = || User { perms: Right::parse_all(["admin", "can_edit"]), ..user("sally") };
         let first = at(&asker(&[]), NOON, OriginClaim::User(admin()));
         let named = Change::Permissions(admin().id, admin().perms);
-        assert_eq!((touched(&first).device(), &first.changes), (Some(DeviceId(7)), &vec![named]));
+        assert_eq!((touched(&first).device(), &first.changes), (Some(without_cookie()), &vec![named]));
         let cookie = cookie_of(&first);
         let claims = |cookie: &str, now| {
             let token = cookie.strip_prefix("presence=").unwrap();
@@ -295,7 +309,7 @@ mod tests {
         let by_login = Some(Known::LoggedIn { user: user("sally"), first: false, device: DeviceId(9) });
         let out = known_at(&asker, by_login, NOON, OriginClaim::Nobody);
         assert_eq!(
-            (&out.changes, &out.signals[0]),
+            (&out.changes, &out.signals[1]),
             (&vec![], &sally_is_out(Some(DeviceId(9)))),
             "it ends where it is kept"
         );
@@ -305,7 +319,7 @@ mod tests {
     fn who_signs_out_is_gone_at_once_and_a_guest_at_the_next_request() {
         let cookie = cookie_of(&at(&asker(&[]), NOON, OriginClaim::User(user("sally"))));
         let out = at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::Nobody);
-        assert_eq!(out.signals, [sally_is_out(Some(DeviceId(7)))]);
+        assert_eq!(out.signals, [sally_is_out(Some(without_cookie())), sally_is_out(Some(DeviceId(7)))]);
         assert_eq!(out.cookie, Some(CookieChange::Clear));
         let next = at(&asker(&[]), NOON, OriginClaim::Nobody);
         assert!(matches!(touched(&next).key, MemberKey::Guest(_)));
@@ -372,10 +386,10 @@ mod tests {
     fn the_origins_word_counts_for_more_than_a_login() {
         let logged_in = || Some(Known::LoggedIn { user: user("sally"), first: false, device: DeviceId(9) });
         let other = known_at(&asker(&[]), logged_in(), NOON, OriginClaim::User(user("bob")));
-        assert_eq!(other.signals[0], sally_is_out(Some(DeviceId(9))));
+        assert_eq!(other.signals[1], sally_is_out(Some(DeviceId(9))));
         assert_eq!(touched(&other).key, MemberKey::User(UserId::parse("bob").unwrap()));
         let nobody = known_at(&asker(&[]), logged_in(), NOON, OriginClaim::Nobody);
-        assert_eq!(nobody.signals[0], sally_is_out(Some(DeviceId(9))));
+        assert_eq!(nobody.signals[1], sally_is_out(Some(DeviceId(9))));
         assert!(matches!(touched(&nobody).key, MemberKey::Guest(_)), "or they would never be counted here");
     }
 }

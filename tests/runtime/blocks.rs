@@ -54,9 +54,10 @@ fn a_block_is_there_for_those_who_may_and_its_other_for_the_rest() {
                         <if-not-permitted can=can_edit on='group:42'><i>ask for it</i></if-not-permitted><p>b</p>";
     let origin = site(&[("/whole", "", PAGE), ("/chunked", "Transfer-Encoding: chunked\r\n", PAGE)]);
     let server = setup(&origin).start();
-    let editor = signed_in(&server, "10.0.0.1", EDITOR);
     let other = signed_in(&server, "10.0.0.2", "User=bob&Perms=can_edit,can_edit%40group%3A43");
     for path in ["/whole", "/chunked"] {
+        // Anew each time: below they are signed out.
+        let editor = signed_in(&server, "10.0.0.1", EDITOR);
         assert_eq!(editor.get(path).text(), "<p>a</p><b>SECRET</b><p>b</p>", "{path}");
         for client in [other.clone(), server.by("10.0.0.3").document(), server.by("10.0.0.4")] {
             assert_eq!(client.get(path).text(), "<p>a</p><i>ask for it</i><p>b</p>", "{path}");
