@@ -24,6 +24,7 @@ mod presence_relays;
 mod presence_room;
 mod presence_rows;
 mod reads;
+mod rechecks;
 mod recording;
 mod relay_object;
 mod repeats;
