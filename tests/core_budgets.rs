@@ -208,7 +208,7 @@ fn who_hides_or_signs_out_does_so_whatever_they_have_spent() {
     assert_eq!(site.invisible(), 1);
     let hidden = tell(&mut site, 1002, Signal::Touch(Touch { profile: hides(true), ..here(1002) }));
     assert_eq!(tell(&mut site, 1003, Signal::Touch(Touch { profile: hides(true), ..here(1003) })), hidden);
-    tell(&mut site, 1004, Signal::SignOut(UserId::parse("sally").unwrap()));
+    tell(&mut site, 1004, Signal::SignOut { user: UserId::parse("sally").unwrap(), device: None });
     assert_eq!(site.counts().total, 0);
 }
 
@@ -299,11 +299,15 @@ fn who_signs_in_and_out_all_the_time_costs_few_rows_and_is_out_in_the_end() {
         let profile = Some(Profile { invisible: millis.is_multiple_of(5), ..Profile::default() });
         let was = Some(guest(ATTACKER, millis % 9));
         let here = Touch { was, profile, place: place(&format!("/{millis}"), None, None), ..touch(user("sally")) };
-        let signal = if millis.is_multiple_of(3) { Signal::SignOut(sally()) } else { Signal::Touch(here) };
+        let signal = if millis.is_multiple_of(3) {
+            Signal::SignOut { user: sally(), device: None }
+        } else {
+            Signal::Touch(here)
+        };
         world.take(0, millis.into(), signal);
         world.go_on(millis.into());
     }
-    world.take(0, 60_000, Signal::SignOut(sally()));
+    world.take(0, 60_000, Signal::SignOut { user: sally(), device: None });
     world.go_on(61_000);
     assert!(world.rows <= 180, "{} rows", world.rows);
     assert_eq!(world.site.counts().total, 0);

@@ -25,6 +25,7 @@ mod presence_room;
 mod presence_rows;
 mod questions;
 mod reads;
+mod rechecks;
 mod recording;
 mod relay_object;
 mod repeats;

@@ -18,7 +18,7 @@ use super::waiting::Timer;
 use crate::config::Config;
 use crate::presence::attention::{Attention, OF_LATE};
 use crate::presence::gathering::Gathering;
-use crate::presence::id::UserId;
+use crate::presence::id::{DeviceId, UserId};
 use crate::presence::member::{Kind, MemberKey, Signal, Touch};
 use crate::presence::recorder::Recorder;
 use crate::presence::register::Register;
@@ -86,6 +86,8 @@ pub struct Presence {
     /// What those who watch have said; none where the settings are not sound.
     recorder: RefCell<Option<Recorder>>,
     timer: Timer,
+    /// Whether it is being looked up what those may do who watch.
+    pub rechecking: Cell<bool>,
 }
 
 impl DurableObject for PresenceObject {
@@ -117,6 +119,7 @@ impl DurableObject for PresenceObject {
             repeat: RefCell::default(),
             recorder: RefCell::new(recorder),
             timer: Timer::default(),
+            rechecking: Cell::new(false),
         });
         Self { presence: AssertUnwindSafe(presence) }
     }
@@ -199,11 +202,13 @@ impl DurableObject for PresenceObject {
             }
             Call::Follow(follow) => write(&presence.follow(follow)?),
             Call::Most => write(&presence.note_most()?),
+            Call::Recheck(user) => {
+                presence.room.borrow().recheck_soon(&user);
+                write(&())
+            }
             Call::Erase(user) => {
                 presence.with_site(|presence, site| presence.erase(site, &user))?;
-                presence.room.borrow_mut().dismiss(&user);
-                presence.relays.note_ended(MemberKey::User(user.clone()));
-                presence.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(clock::now(), &user));
+                presence.show_out(&user, None);
                 presence.store.scrub_soon()?;
                 write(&())
             }
@@ -289,15 +294,17 @@ impl Presence {
         // Whoever is connected is here, whatever a page says that does not know of the others.
         reports.list.retain(|report| match &report.signal {
             Signal::Leave { key, tab: None } => !self.holds(key),
-            Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut(_) => true,
+            Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut { .. } => true,
         });
         for report in &mut reports.list {
             // What they said here in the meantime is no sign that they have signed in again: who has will connect again.
-            let connected = signed_out(&report.signal).is_some_and(|user| self.holds(&MemberKey::User(user.clone())));
+            let connected =
+                signed_out(&report.signal).is_some_and(|(user, _)| self.holds(&MemberKey::User(user.clone())));
             report.age = if connected { Millis(0) } else { report.age };
         }
         self.heed_leaves(&reports.list);
-        let out: Vec<_> = reports.list.iter().filter_map(|report| signed_out(&report.signal).cloned()).collect();
+        let out = reports.list.iter().filter_map(|report| signed_out(&report.signal));
+        let out: Vec<_> = out.map(|(user, device)| (user.clone(), device)).collect();
         let signed_in: Vec<_> = reports.list.iter().filter_map(|report| signed_in(&report.signal).cloned()).collect();
         let signals = reports.list.len();
         self.with_held(|presence, held| {
@@ -314,17 +321,19 @@ impl Presence {
             }
             Ok(())
         })?;
-        let mut room = self.room.borrow_mut();
         for guest in signed_in {
-            room.dismiss_guest(&guest);
-            self.relays.note_ended(guest);
+            self.room.borrow_mut().dismiss_guest(&guest);
+            self.relays.note_ended((guest, None));
         }
-        for user in &out {
-            room.dismiss(user);
-            self.relays.note_ended(MemberKey::User(user.clone()));
-            self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(clock::now(), user));
-        }
+        out.iter().for_each(|(user, device)| self.show_out(user, *device));
         Ok(())
+    }
+
+    /// Shows a user out who has signed out, on one device or on all of them.
+    fn show_out(&self, user: &UserId, device: Option<DeviceId>) {
+        self.room.borrow_mut().dismiss(user, device);
+        self.relays.note_ended((MemberKey::User(user.clone()), device));
+        self.recorder.borrow_mut().iter_mut().for_each(|recorder| recorder.erase(clock::now(), user, device));
     }
 
     /// Who wants to know what is new.
@@ -345,7 +354,7 @@ impl Presence {
     }
 
     /// Takes what somebody who watches says, and stores it now or when it is time.
-    fn hear(&self, signals: Vec<Signal>) {
+    pub fn hear(&self, signals: Vec<Signal>) {
         let next = self.room.borrow().next(clock::now());
         self.hear_in(next, signals);
     }
@@ -491,7 +500,7 @@ impl Presence {
         for report in reports {
             match &report.signal {
                 Signal::Leave { key, .. } | Signal::Touch(Touch { was: Some(key), .. }) => recorder.forget(key),
-                Signal::Touch(_) | Signal::SignOut(_) => {}
+                Signal::Touch(_) | Signal::SignOut { .. } => {}
             }
         }
     }
@@ -510,6 +519,8 @@ impl Presence {
         }
         let due = self.room.borrow().due(now, site.version());
         match due {
+            // They are told when that is known.
+            Some(Millis(0)) if self.recheck(now) => {}
             Some(Millis(0)) => {
                 let left = self.room.borrow_mut().tell(now, &Tally::of(site));
                 self.take(Some(PACE), left).into_iter().for_each(|hold| self.work_in(hold));
@@ -540,6 +551,7 @@ impl Presence {
             console_error!("{unreadable} stored batches cannot be read and were left out");
         }
         site.know_hidden(hidden);
+        site.know_revoked(self.revoked(now)?);
         if self.config()?.shards > Shards::ONE {
             site.share();
         }
@@ -549,8 +561,8 @@ impl Presence {
     }
 }
 
-fn signed_out<P>(signal: &Signal<P>) -> Option<&UserId> {
-    if let Signal::SignOut(user) = signal { Some(user) } else { None }
+fn signed_out<P>(signal: &Signal<P>) -> Option<(&UserId, Option<DeviceId>)> {
+    if let Signal::SignOut { user, device } = signal { Some((user, *device)) } else { None }
 }
 
 /// The guest who is a user from now on.
@@ -559,6 +571,6 @@ fn signed_in<P>(signal: &Signal<P>) -> Option<&MemberKey> {
         Signal::Touch(touch) if touch.key.kind() == Kind::User => {
             touch.was.as_ref().filter(|was| was.kind() != Kind::User)
         }
-        Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut(_) => None,
+        Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut { .. } => None,
     }
 }

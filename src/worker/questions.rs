@@ -37,7 +37,7 @@ pub async fn pay(asked: &Asked, site: &SiteName, config: &Config, env: &Env) -> 
     }
     if asker.has_credentials()
         && let Ok(keys) = keys::get(config, site, env, calls::PATIENCE).await
-        && let Ok(Some(known)) = who::look_up(&asker, &keys, false, env).await
+        && let Ok(Some(known)) = who::look_up(&asker, &keys, &config.access, false, env).await
         && spend(Payer::of(MemberKey::User(&known.user().id))).is_ok()
     {
         return Ok(());

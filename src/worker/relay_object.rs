@@ -12,9 +12,10 @@ use super::presence_object::{ENTRY, REFUSED};
 use super::presence_room::Room;
 use super::sockets::Sockets;
 use super::waiting::{Timer, Together};
-use super::{clock, recording, topics};
+use super::{clock, rechecks, recording, topics};
 use crate::config::Config;
 use crate::presence::copies::{Copies, Progress};
+use crate::presence::id::UserId;
 use crate::presence::member::{MemberKey, Signal, Touch};
 use crate::presence::pulse::open_at;
 use crate::presence::reports::Report;
@@ -22,7 +23,7 @@ use crate::presence::shards::Shards;
 use crate::presence::site::Lease;
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::protocol::call::{Call, Entry, Share, read_text, write};
-use crate::protocol::relay::{Follow, Followed, RelayCall};
+use crate::protocol::relay::{Ended, Follow, Followed, RelayCall};
 use futures_util::future::{FutureExt, join, join_all, select};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +85,8 @@ struct Relay {
     connecting: RefCell<Vec<Lease>>,
     connected_at: Cell<Option<Timestamp>>,
     timer: Timer,
+    /// Whether it is being looked up what those may do who watch.
+    rechecking: Cell<bool>,
     /// When the parts were told last which pages are open.
     renewed_at: Cell<Option<Timestamp>>,
 }
@@ -114,6 +117,7 @@ impl DurableObject for RelayObject {
             connecting: RefCell::default(),
             connected_at: Cell::new(None),
             timer: Timer::default(),
+            rechecking: Cell::new(false),
             renewed_at: Cell::new(None),
         });
         relay.note_company();
@@ -135,6 +139,11 @@ impl DurableObject for RelayObject {
             RelayCall::Progress(progress, ended, known) => {
                 relay.recall_below(known);
                 write(&relay.hear(progress, ended))
+            }
+            RelayCall::Recheck(user) => {
+                relay.room.borrow().recheck_soon(&user);
+                relay.pass_on_recheck(&user);
+                write(&())
             }
             RelayCall::Below(number) => {
                 relay.belows.set(relay.belows.get() + 1);
@@ -302,7 +311,7 @@ impl Relay {
     }
 
     /// Hears what has become of a part, and says whether anybody wants to know.
-    fn hear(&self, progress: Progress, ended: Vec<MemberKey>) -> bool {
+    fn hear(&self, progress: Progress, ended: Vec<Ended>) -> bool {
         let wanted = !self.room.borrow().is_empty() || !self.below.borrow().is_empty() || self.entering.get() > 0;
         self.pass_on(&progress, &ended);
         if let Ok(share) = self.share() {
@@ -310,9 +319,9 @@ impl Relay {
             recording::end(&share.site, &ended);
         }
         let mut room = self.room.borrow_mut();
-        for key in &ended {
+        for (key, device) in &ended {
             match key {
-                MemberKey::User(user) => room.dismiss(user),
+                MemberKey::User(user) => room.dismiss(user, *device),
                 MemberKey::Guest(_) | MemberKey::Bot(_) => room.dismiss_guest(key),
             }
         }
@@ -325,7 +334,7 @@ impl Relay {
     }
 
     /// Passes on to the relays below what has become of a part. One that does not want it any more is told no more.
-    fn pass_on(&self, progress: &Progress, ended: &[MemberKey]) {
+    fn pass_on(&self, progress: &Progress, ended: &[Ended]) {
         let (Ok(share), Some(this)) = (self.share(), self.this.upgrade()) else { return };
         for number in self.below.borrow().iter().copied() {
             let (this, site, belows) = (this.clone(), share.site.clone(), self.belows.get());
@@ -345,6 +354,18 @@ impl Relay {
                     this.below.borrow_mut().remove(&number);
                     this.note_company();
                 }
+            });
+        }
+    }
+
+    /// Passes on to the relays below that what a user may do has changed. They look it up again in a while in any case.
+    fn pass_on_recheck(&self, user: &UserId) {
+        let (Ok(share), Some(this)) = (self.share(), self.this.upgrade()) else { return };
+        for number in self.below.borrow().iter().copied() {
+            let (this, site, call) = (this.clone(), share.site.clone(), RelayCall::Recheck(user.clone()));
+            self.store.wait_until(async move {
+                let told = calls::ask::<()>(&this.env, Object::Relay(&site, number), &call, PATIENCE).await;
+                told.unwrap_or_else(|error| console_error!("it is not looked up again at once: {error}"));
             });
         }
     }
@@ -484,6 +505,8 @@ impl Relay {
         self.wake_in_time();
         let due = self.room.borrow().due(now, self.copies.borrow().tally().version());
         match due {
+            // They are told when that is known.
+            Some(Millis(0)) if self.recheck(now) => {}
             Some(Millis(0)) => {
                 let left = self.room.borrow_mut().tell(now, &self.copies.borrow().tally());
                 self.copies.borrow_mut().note_told();
@@ -492,6 +515,24 @@ impl Relay {
             Some(wait) => self.tell_in(wait),
             None => {}
         }
+    }
+
+    /// Has it looked up again what those may do who watch, where that is due: until then nothing is told.
+    fn recheck(&self, now: Timestamp) -> bool {
+        let users = self.room.borrow().to_recheck(now);
+        let (false, Some(this)) = (users.is_empty(), self.this.upgrade()) else { return false };
+        if !self.rechecking.replace(true) {
+            self.store.wait_until(async move {
+                let site = this.share.as_ref().map(|share| share.site.clone());
+                let looked_up = rechecks::look_up(users, site, &this.env).await;
+                this.rechecking.set(false);
+                let Ok(config) = this.config() else { return };
+                let left = this.room.borrow_mut().recheck(clock::now(), &looked_up, &config.access);
+                this.say(left);
+                this.tell();
+            });
+        }
+        true
     }
 
     /// The pages that are known to be open.

@@ -20,7 +20,7 @@ thread_local! {
 pub fn named(signal: &Signal) -> Option<&Topic> {
     match signal {
         Signal::Touch(touch) => touch.place.as_ref()?.topic.as_ref(),
-        Signal::Leave { .. } | Signal::SignOut(_) => None,
+        Signal::Leave { .. } | Signal::SignOut { .. } => None,
     }
 }
 

@@ -39,6 +39,7 @@ mod reading;
 mod recording;
 mod relays;
 mod replay;
+mod revocation;
 mod seen;
 mod shards;
 #[path = "../bench/site.rs"]
