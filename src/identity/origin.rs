@@ -120,7 +120,7 @@ fn claim(id: &str, response: &impl Headers) -> OriginClaim {
     let id = Some(id).filter(|id| !id.contains(',')).and_then(decode).and_then(|id| UserId::parse(id).ok());
     let Some(id) = id else { return OriginClaim::Nothing };
     let profile = Profile {
-        name: decoded(response, NAME).and_then(|name| Name::parse(name).ok()),
+        name: decoded(response, NAME).and_then(|name| Name::shown(&name)),
         avatar: decoded(response, AVATAR).and_then(|avatar| Avatar::parse(avatar).ok()),
         invisible: response.get(INVISIBLE).is_some_and(|value| value.trim() == "1"),
     };

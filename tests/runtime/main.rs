@@ -1,6 +1,7 @@
 //! The built Worker on a real `workerd`, over HTTP. Each test has its own server, port and storage.
 
 mod access;
+mod attacks;
 mod bad_input;
 #[allow(dead_code, reason = "the bench uses the rest of it")]
 #[path = "../bench/batches.rs"]
