@@ -95,15 +95,7 @@ fn logged_in(user: &User, digest: Digest, first: bool) -> Known {
 /// Who a request is from, with what it takes to say what it means.
 pub fn visitor<'a>(asker: &'a Asker, known: Option<&'a Known>, keys: &'a Keys, config: &'a Config) -> Visitor<'a> {
     let (now, window) = (clock::now(), config.window());
-    Visitor { asker, known, keys, access: &config.access, random, now, window }
-}
-
-/// 64 random bits.
-fn random() -> u64 {
-    let mut bytes = [0; 8];
-    // The platform always has some; without, the device would not be told from others.
-    let _ = getrandom::fill(&mut bytes);
-    u64::from_le_bytes(bytes)
+    Visitor { asker, known, keys, access: &config.access, now, window }
 }
 
 /// The user that a request shows. All that has to be looked up is looked up at once, so that it takes one round trip.
