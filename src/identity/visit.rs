@@ -5,7 +5,7 @@ use super::origin::OriginClaim;
 use super::revocation::Change;
 use super::{Asker, Keys, Known, User};
 use crate::http::report::Seen;
-use crate::presence::id::{DeviceId, TabId};
+use crate::presence::id::TabId;
 use crate::presence::member::{Evidence, MemberKey, Signal, Touch};
 use crate::presence::time::{Seconds, Timestamp};
 
@@ -183,7 +183,7 @@ mod tests {
     use crate::config::Secret;
     use crate::identity::login::CookieNames;
     use crate::identity::permission::Right;
-    use crate::presence::id::{Name, SiteName, UserId};
+    use crate::presence::id::{DeviceId, Name, SiteName, UserId};
     use crate::presence::member::Profile;
 
     const NOON: i64 = 1_795_176_000_000;
