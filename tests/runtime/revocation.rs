@@ -321,7 +321,7 @@ fn client_cookie(client: &Client<'_>) -> String {
 }
 
 /// Where people are is for those who may see it; somebody who may, watches.
-fn watching<'a>(server: &'a Server, headers: &[(&str, &str)]) -> Watcher {
+fn watching(server: &Server, headers: &[(&str, &str)]) -> Watcher {
     let mut watcher = Watcher::open(server, "", headers);
     watcher.until(|watcher| watcher.users.contains_key("bob"));
     assert!(watcher.users["bob"]["location"].is_object(), "{:?}", watcher.users);
