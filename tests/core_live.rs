@@ -145,7 +145,7 @@ fn signal() -> impl Strategy<Value = Signal> {
     prop_oneof![
         8 => touch,
         2 => (key, tab).prop_map(|(key, tab)| Signal::Leave { key, tab }),
-        1 => (0..5_u8).prop_map(|number| Signal::SignOut(user(number))),
+        1 => (0..5_u8).prop_map(|number| Signal::SignOut { user: user(number), device: None }),
     ]
 }
 
@@ -258,7 +258,7 @@ fn a_refresh_is_nothing_new_and_neither_is_who_came_and_went() {
     let version = watched.site.version();
     watched.take(&Step::Pass(60_000));
     watched.take(&Step::Signals(vec![(touch(1, "/a"), 0), (touch(2, "/a"), 0)]));
-    watched.take(&Step::Signals(vec![(Signal::SignOut(user(2)), 0)]));
+    watched.take(&Step::Signals(vec![(Signal::SignOut { user: user(2), device: None }, 0)]));
     assert!(watched.site.changes(version, &Filter::default(), true).unwrap().is_empty());
     watched.take(&Step::Signals(vec![(touch(1, "/b"), 0)]));
     let changes = watched.site.changes(version, &Filter::default(), true).unwrap();
@@ -299,7 +299,11 @@ fn a_restart_among_many_changes_is_survived_by_all_who_were_told_of_something_in
     let mut told = Vec::new();
     for second in 0..400_u32 {
         let number = (second * 7 % 50) as u8;
-        let signal = if second % 9 == 0 { Signal::SignOut(user(number)) } else { touch(number, &format!("/{second}")) };
+        let signal = if second % 9 == 0 {
+            Signal::SignOut { user: user(number), device: None }
+        } else {
+            touch(number, &format!("/{second}"))
+        };
         watched.take(&Step::Pass(1000));
         watched.take(&Step::Signals(vec![(signal, 0)]));
         let mut watcher = watchers().remove(0);

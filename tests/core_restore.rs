@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use whos_online::presence::bounds::Bounds;
-use whos_online::presence::id::{GuestKey, PagePath, TabId, Title, UserId};
-use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
+use whos_online::presence::id::{DeviceId, GuestKey, PagePath, TabId, Title, UserId};
+use whos_online::presence::member::{Evidence, Kind, MemberKey, Place, Profile, Signal, State, Touch};
 use whos_online::presence::reports::Report;
 use whos_online::presence::site::{Counts, Filter, Outcome, Site, Write};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
@@ -30,16 +30,26 @@ fn place(number: u8) -> Place {
     Place { path, title: (number == 3).then(|| Title::parse("T").unwrap()), topic: None }
 }
 
+fn device() -> impl Strategy<Value = DeviceId> {
+    (1..4u64).prop_map(DeviceId)
+}
+
 fn touch(who: u8) -> impl Strategy<Value = Touch> {
     let was = proptest::option::weighted(0.3, 4..10u8);
     let place = proptest::option::of((0..4u8).prop_map(place));
     let tab = proptest::option::of((0..4u32).prop_map(TabId));
-    (was, place, tab, any::<bool>(), any::<bool>()).prop_map(move |(was, place, tab, invisible, away)| {
-        let key = key(who);
-        let was = was.map(self::key).filter(|was| *was != key);
-        let profile = (key.kind() == Kind::User).then(|| Profile { invisible, ..Profile::default() });
-        Touch { key, was, profile, said: None, place, tab, state: if away { State::Away } else { State::Online } }
-    })
+    let evidence = (proptest::option::of(device()), proptest::option::weighted(0.2, 0..100_000i64));
+    (was, place, tab, any::<bool>(), any::<bool>(), evidence).prop_map(
+        move |(was, place, tab, invisible, away, evidence)| {
+            let key = key(who);
+            let (device, issued) = evidence;
+            let said = Some(Evidence { said: None, issued: issued.map(at), device });
+            let said = said.filter(|_| key.kind() == Kind::User);
+            let was = was.map(self::key).filter(|was| *was != key);
+            let profile = (key.kind() == Kind::User).then(|| Profile { invisible, ..Profile::default() });
+            Touch { key, was, profile, said, place, tab, state: if away { State::Away } else { State::Online } }
+        },
+    )
 }
 
 fn report() -> impl Strategy<Value = Report> {
@@ -48,7 +58,9 @@ fn report() -> impl Strategy<Value = Report> {
     let signal = prop_oneof![
         8 => (0..10u8).prop_flat_map(touch).prop_map(Signal::Touch),
         3 => leave.prop_map(|(who, tab)| Signal::Leave { key: key(who), tab }),
-        1 => (0..4u8).prop_map(|who| Signal::SignOut(UserId::parse(format!("u{who}")).unwrap())),
+        2 => (0..4u8, proptest::option::weighted(0.7, device())).prop_map(|(who, device)| {
+            Signal::SignOut { user: UserId::parse(format!("u{who}")).unwrap(), device }
+        }),
     ];
     (age, signal).prop_map(|(age, signal)| Report { age, signal })
 }
@@ -193,7 +205,7 @@ fn whoever_hides_is_not_shown_however_late_that_is_told() {
 fn a_sign_out_before_the_last_sign_in_takes_nobody_away() {
     let mut site = Site::new(WINDOW, at(0));
     site.apply(at(5000), aged(0, Signal::Touch(named(key(0)))));
-    site.apply(at(6000), aged(4000, Signal::SignOut(UserId::parse("u0").unwrap())));
+    site.apply(at(6000), aged(4000, Signal::SignOut { user: UserId::parse("u0").unwrap(), device: None }));
     assert_eq!(site.counts().users, 1);
 }
 

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use whos_online::presence::bounds::Bounds;
-use whos_online::presence::id::{GuestKey, Name, PagePath, TabId, Title, UserId};
-use whos_online::presence::member::{KeyRef, Kind, MemberKey, Place, Profile, Signal, State, Touch};
+use whos_online::presence::id::{DeviceId, GuestKey, Name, PagePath, TabId, Title, UserId};
+use whos_online::presence::member::{Evidence, KeyRef, Kind, MemberKey, Place, Profile, Signal, State, Touch};
 use whos_online::presence::reports::Report;
 use whos_online::presence::site::changes::RECALL;
 use whos_online::presence::site::{Filter, LEAVE_GRACE, Outcome, Site, Tally};
@@ -194,17 +194,99 @@ fn a_guest_who_signs_in_as_somebody_online_adds_nobody() {
 fn a_user_who_signs_out_is_gone_at_once() {
     let mut kept = Kept::new(at(0));
     kept.touch(at(0), touch(user("sally")));
-    kept.apply(at(1), vec![now(Signal::SignOut(UserId::parse("sally").unwrap()))]);
+    kept.apply(at(1), vec![now(Signal::SignOut { user: UserId::parse("sally").unwrap(), device: None })]);
     assert!(kept.names().is_empty());
     assert_eq!(kept.last_seen()["sally"], at(0));
     kept.restart(at(2));
     assert!(kept.names().is_empty());
 }
 
+/// A touch of a user's tab on one of their devices.
+fn on(device: u64, tab: Option<u32>, path: &str) -> Touch {
+    let said = Some(Evidence { device: Some(DeviceId(device)), ..Evidence::default() });
+    Touch { said, tab: tab.map(TabId), place: Some(place(path, None)), ..touch(user("sally")) }
+}
+
+fn sally_signs_out_on(device: u64) -> Report {
+    now(Signal::SignOut { user: UserId::parse("sally").unwrap(), device: Some(DeviceId(device)) })
+}
+
+#[test]
+fn who_signs_out_on_one_device_stays_where_they_are_on_the_other() {
+    for restarted in [false, true] {
+        let mut kept = Kept::new(at(0));
+        kept.touch(at(0), on(1, Some(1), "/phone"));
+        kept.touch(at(5), on(2, None, "/desk"));
+        kept.touch(at(6), on(2, Some(2), "/desk/2"));
+        kept.touch(at(7), on(2, Some(3), "/desk/3"));
+        if restarted {
+            kept.restart(at(8));
+        }
+        kept.apply(at(8), vec![sally_signs_out_on(2)]);
+        for _ in 0..2 {
+            let view = kept.site.user(&UserId::parse("sally").unwrap(), false).unwrap();
+            assert_eq!((view.place.unwrap().path.as_str(), view.tabs, view.last_seen), ("/phone", 1, at(0)));
+            assert_eq!(kept.site.pages(9).len(), 1, "nobody is on the pages of the other");
+            kept.restart(at(9));
+        }
+        kept.apply(at(10), vec![sally_signs_out_on(2)]);
+        assert_eq!(kept.names(), ["sally"], "to sign out twice is to sign out");
+        kept.apply(at(11), vec![sally_signs_out_on(1)]);
+        assert!(kept.names().is_empty());
+        kept.advance(at(400));
+        assert!(kept.site.pages(9).is_empty());
+    }
+}
+
+#[test]
+fn a_device_that_was_closed_or_not_heard_of_within_the_window_keeps_nobody() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), on(1, Some(1), "/phone"));
+    kept.touch(at(1), on(2, Some(2), "/desk"));
+    kept.apply(at(2), vec![now(Signal::Leave { key: user("sally"), tab: Some(TabId(1)) })]);
+    kept.apply(at(3), vec![sally_signs_out_on(2)]);
+    assert!(kept.names().is_empty(), "its last page was closed");
+    kept.touch(at(10), on(3, None, "/phone"));
+    kept.touch(at(311), on(4, None, "/desk"));
+    kept.apply(at(312), vec![sally_signs_out_on(4)]);
+    assert!(kept.names().is_empty(), "it was heard of too long ago");
+}
+
+#[test]
+fn what_was_told_of_a_device_before_its_user_signed_out_there_brings_nothing_back() {
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(0), on(1, Some(1), "/phone"));
+    kept.touch(at(1), on(2, Some(2), "/desk"));
+    kept.apply(at(5), vec![sally_signs_out_on(2)]);
+    kept.apply(at(6), vec![Report { age: Millis(3000), signal: Signal::Touch(on(2, Some(2), "/desk")) }]);
+    let view = kept.site.user(&UserId::parse("sally").unwrap(), false).unwrap();
+    assert_eq!((view.place.unwrap().path.as_str(), view.tabs), ("/phone", 1));
+}
+
+#[test]
+fn a_touch_that_rests_on_a_token_of_before_a_sign_out_counts_as_nothing() {
+    let by_token = |device: u64, issued| {
+        let said = Some(Evidence { said: None, issued: Some(issued), device: Some(DeviceId(device)) });
+        Touch { said, ..touch(user("sally")) }
+    };
+    let mut kept = Kept::new(at(0));
+    kept.touch(at(1), by_token(1, at(0)));
+    kept.touch(at(1), by_token(2, at(0)));
+    kept.apply(at(10), vec![sally_signs_out_on(1)]);
+    kept.apply(at(11), vec![sally_signs_out_on(2)]);
+    kept.touch(at(100), by_token(1, at(9)));
+    assert!(kept.names().is_empty());
+    kept.touch(at(101), by_token(1, at(10)));
+    assert_eq!(kept.names(), ["sally"], "who has signed in again is here");
+    kept.apply(at(110), vec![now(Signal::SignOut { user: UserId::parse("sally").unwrap(), device: None })]);
+    kept.touch(at(200), by_token(3, at(109)));
+    assert!(kept.names().is_empty(), "on no device");
+}
+
 #[test]
 fn what_was_told_of_somebody_before_they_signed_out_or_in_brings_nobody_back() {
     let aged = |age: u32, touch| vec![Report { age: Millis(age * 1000), signal: Signal::Touch(touch) }];
-    let sign_out = now(Signal::SignOut(UserId::parse("sally").unwrap()));
+    let sign_out = now(Signal::SignOut { user: UserId::parse("sally").unwrap(), device: None });
     let mut kept = Kept::new(at(0));
     kept.touch(at(10), Touch { was: Some(guest(1)), ..touch(user("sally")) });
     kept.apply(at(24), aged(20, touch(guest(1))));
@@ -224,7 +306,7 @@ fn who_goes_and_comes_again_in_one_batch_is_told_from_whoever_took_their_room() 
     let mut kept = Kept::new(at(0));
     kept.touch(at(0), Touch { place: Some(place("/a", None)), ..touch(user("sally")) });
     let seen = |name, path| now(Signal::Touch(Touch { place: Some(place(path, None)), ..touch(user(name)) }));
-    let out = now(Signal::SignOut(UserId::parse("sally").unwrap()));
+    let out = now(Signal::SignOut { user: UserId::parse("sally").unwrap(), device: None });
     kept.apply(at(1), vec![out, seen("bob", "/b"), seen("sally", "/c"), seen("bob", "/d")]);
     for _ in 0..2 {
         let place = |name| kept.site.user(&UserId::parse(name).unwrap(), false).unwrap().place.unwrap().path.as_str();
@@ -333,7 +415,10 @@ fn who_closes_all_tabs_has_left_in_whatever_order_they_were_touched() {
 #[test]
 fn who_hides_stays_hidden_whatever_an_older_word_or_none_says() {
     let profile = |invisible| Some(Profile { name: None, avatar: None, invisible });
-    let told = |invisible, said| Touch { profile: profile(invisible), said, ..touch(user("sally")) };
+    let told = |invisible, said| {
+        let said = Some(Evidence { said, ..Evidence::default() });
+        Touch { profile: profile(invisible), said, ..touch(user("sally")) }
+    };
     let mut kept = Kept::new(at(0));
     let visible = |kept: &Kept| kept.site.counts().users == 1;
     kept.touch(at(0), told(false, None));
@@ -494,9 +579,9 @@ fn a_name_of_128_bytes_of_emoji_survives_a_restart() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Touch { who: u8, age: u32, tab: Option<u8>, path: Option<u8> },
+    Touch { who: u8, age: u32, tab: Option<u8>, path: Option<u8>, device: Option<u8> },
     Leave { who: u8 },
-    SignOut { who: u8 },
+    SignOut { who: u8, device: Option<u8> },
     Pass { millis: u32 },
     PutBack { seconds: u32 },
     Restart,
@@ -506,10 +591,12 @@ fn step() -> impl Strategy<Value = Step> {
     let age = prop_oneof![4 => Just(0), 2 => 0..5_000u32, 1 => 0..400_000u32];
     let tab = proptest::option::of(0..3u8);
     let path = proptest::option::of(0..4u8);
+    let device = proptest::option::of(1..4u8);
     prop_oneof![
-        12 => (0..20u8, age, tab, path).prop_map(|(who, age, tab, path)| Step::Touch { who, age, tab, path }),
+        12 => (0..20u8, age, tab, path, device.clone())
+            .prop_map(|(who, age, tab, path, device)| Step::Touch { who, age, tab, path, device }),
         2 => (0..20u8).prop_map(|who| Step::Leave { who }),
-        1 => (0..20u8).prop_map(|who| Step::SignOut { who }),
+        2 => (0..20u8, device).prop_map(|(who, device)| Step::SignOut { who, device }),
         5 => (0..2_000u32).prop_map(|millis| Step::Pass { millis }),
         2 => (0..400_000u32).prop_map(|millis| Step::Pass { millis }),
         1 => (0..4_000u32).prop_map(|seconds| Step::PutBack { seconds }),
@@ -533,8 +620,10 @@ struct Model {
     seen: BTreeMap<u8, (Timestamp, Option<Timestamp>)>,
     merged: Vec<(Kind, Timestamp)>,
     last_seen: BTreeMap<String, Timestamp>,
-    /// When users have signed out.
-    out: BTreeMap<u8, Timestamp>,
+    /// When users have signed out, on a device or on all of them.
+    out: BTreeMap<(u8, Option<u8>), Timestamp>,
+    /// When users were last seen on each of their devices; on one that is not told among them.
+    devices: BTreeMap<u8, BTreeMap<Option<u8>, Timestamp>>,
 }
 
 impl Model {
@@ -562,7 +651,29 @@ impl Model {
         merged.iter().map(|(_, seen)| seen.as_secs()).max()
     }
 
+    fn note_device(&mut self, time: Timestamp, number: u8, device: Option<u8>, seen: Timestamp) {
+        let devices = self.devices.entry(number).or_default();
+        devices.insert(device, seen);
+        devices.retain(|_, seen| *seen >= time.minus(WINDOW));
+    }
+
+    /// A user signs out, on one device or on all of them: they stay if they were seen on another within the window.
+    fn sign_out(&mut self, time: Timestamp, number: u8, device: Option<u8>) {
+        let known = self.devices.get(&number).cloned().unwrap_or_default();
+        let others = known.iter().filter(|(other, at)| **other != device && **at >= time.minus(WINDOW));
+        match others.map(|(_, at)| *at).max().filter(|_| device.is_some()) {
+            Some(last) => {
+                if let (Some(_), Some((seen, _))) = (known.get(&device), self.seen.get_mut(&number)) {
+                    *seen = last;
+                }
+                self.devices.entry(number).or_default().remove(&device);
+            }
+            None => self.depart(number),
+        }
+    }
+
     fn depart(&mut self, number: u8) {
+        self.devices.remove(&number);
         if let (MemberKey::User(id), Some((seen, _))) = (who(number), self.seen.remove(&number)) {
             let kept = self.last_seen.entry(id.as_str().into()).or_insert(seen);
             *kept = (*kept).max(seen);
@@ -582,38 +693,53 @@ proptest! {
         let mut model = Model::default();
         for step in steps {
             match step {
-                Step::Touch { who: number, age, tab, path } => {
+                Step::Touch { who: number, age, tab, path, device } => {
                     model.settle(time);
                     let seen = time.minus(Millis(age));
                     let known = model.seen.get(&number).map(|(seen, _)| *seen);
-                    if known.is_none_or(|known| known <= seen) {
+                    let is_user = matches!(who(number), MemberKey::User(_));
+                    let device = device.filter(|_| is_user);
+                    let out = |device| model.out.get(&(number, device)).is_some_and(|out| seen < *out);
+                    // They have signed out since, there or on all devices.
+                    let (out, out_there) = (out(None), device.is_some() && out(device));
+                    if known.is_none_or(|known| known <= seen && !out_there) {
                         model.seen.insert(number, (seen, None));
+                        model.note_device(time, number, device, seen);
                         model.settle(time);
+                    } else if known.is_some() && !out_there {
+                        // What else it tells is no longer so.
+                        let devices = model.devices.get(&number);
+                        if devices.is_none_or(|devices| !devices.contains_key(&device)) {
+                            model.note_device(time, number, device, seen);
+                        }
                     }
-                    // They have signed out since.
-                    if known.is_none() && model.out.get(&number).is_some_and(|out| seen < *out) {
+                    if known.is_none() && (out || out_there) {
                         model.depart(number);
                     }
                     let tab = tab.map(|tab| TabId(u32::from(tab)));
                     let place = path.map(|path| place(&format!("/{path}"), None));
-                    let signal = Signal::Touch(Touch { tab, place, ..touch(who(number)) });
+                    let device = device.map(|device| DeviceId(u64::from(device)));
+                    let said = device.map(|_| Evidence { device, ..Evidence::default() });
+                    let signal = Signal::Touch(Touch { tab, place, said, ..touch(who(number)) });
                     kept.apply(time, vec![Report { age: Millis(age), signal }]);
                 }
                 Step::Leave { who: number } => {
                     model.settle(time);
                     if let Some((_, leaves)) = model.seen.get_mut(&number) {
                         *leaves = Some(time.plus(LEAVE_GRACE));
+                        model.devices.remove(&number);
                     }
                     kept.apply(time, vec![now(Signal::Leave { key: who(number), tab: None })]);
                 }
-                Step::SignOut { who: number } => {
+                Step::SignOut { who: number, device } => {
                     model.settle(time);
                     if let MemberKey::User(id) = who(number) {
-                        model.depart(number);
+                        model.sign_out(time, number, device);
                         // It is known for a minute, and no longer than until the next one signs out.
                         model.out.retain(|_, out| time.since(*out) < Millis(60_000));
-                        model.out.insert(number, time);
-                        kept.apply(time, vec![now(Signal::SignOut(id))]);
+                        model.out.insert((number, device), time);
+                        let device = device.map(|device| DeviceId(u64::from(device)));
+                        kept.apply(time, vec![now(Signal::SignOut { user: id, device })]);
                     }
                 }
                 Step::Pass { millis } => time = time.plus(Millis(millis)),
@@ -624,6 +750,7 @@ proptest! {
                         *seen = (*seen).min(time);
                         *leaves = leaves.map(|leaves| leaves.min(time.plus(LEAVE_GRACE)));
                     }
+                    model.devices.values_mut().flat_map(BTreeMap::values_mut).for_each(|at| *at = (*at).min(time));
                     model.merged.iter_mut().for_each(|(_, seen)| *seen = (*seen).min(time));
                     if seconds > 0 {
                         model.out.clear();

@@ -227,7 +227,7 @@ proptest! {
                 }
                 Step::Leave { who: number, tab } => kept.apply(time, Signal::Leave { key: who(number), tab: Some(TabId(tab.into())) }),
                 Step::SignOut { who: number } => if let MemberKey::User(id) = who(number) {
-                    kept.apply(time, Signal::SignOut(id));
+                    kept.apply(time, Signal::SignOut { user: id, device: None });
                 },
                 Step::Pass { seconds } => time = time.plus(Seconds(seconds)),
                 Step::Restart => kept.restart(time),

@@ -52,7 +52,7 @@ fn touch(key: MemberKey, page: usize) -> Signal {
 /// How much of it there is: the more, the later it may be dropped.
 fn worth(signal: &Signal, refresh: bool) -> u8 {
     match signal {
-        Signal::SignOut(_) => 3,
+        Signal::SignOut { .. } => 3,
         _ if refresh => 0,
         Signal::Touch(Touch { key, .. }) | Signal::Leave { key, .. } => 1 + u8::from(key.kind() == Kind::User),
     }
@@ -108,7 +108,7 @@ impl Overloaded {
 fn key_of(signal: &Signal) -> MemberKey {
     match signal {
         Signal::Touch(Touch { key, .. }) | Signal::Leave { key, .. } => key.clone(),
-        Signal::SignOut(user) => MemberKey::User(user.clone()),
+        Signal::SignOut { user, .. } => MemberKey::User(user.clone()),
     }
 }
 
@@ -147,7 +147,7 @@ proptest! {
                 Step::SignOut { many } => (0..many).for_each(|_| {
                     next += 1;
                     if let MemberKey::User(user) = key(Kind::User, next) {
-                        site.give(Signal::SignOut(user), false);
+                        site.give(Signal::SignOut { user, device: None }, false);
                     }
                 }),
                 Step::Send { taken } => {
@@ -175,7 +175,7 @@ proptest! {
         for number in 0..taken {
             let signal = match (kind, key(Kind::User, number)) {
                 (0, user) => touch(user, number),
-                (1, MemberKey::User(user)) => Signal::SignOut(user),
+                (1, MemberKey::User(user)) => Signal::SignOut { user, device: None },
                 (_, user) => Signal::Leave { key: user, tab: None },
             };
             recorder.take(now, signal);

@@ -50,6 +50,8 @@ pub enum Admin {
     Grant,
     /// A user may do something no more.
     Revoke,
+    /// A user is to be signed out.
+    SignOut(UserId),
     /// Every trace of a user is to go.
     Erase(UserId),
     /// What was done, in numbers.
@@ -120,8 +122,22 @@ pub struct GrantBody {
     pub right: Right,
 }
 
+/// Where a user is to be signed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignOutBody {
+    /// On all devices.
+    Everywhere,
+    /// On the device of this session, which ends.
+    Session(SessionKey),
+    /// On the device of this token: what stands in the Worker's cookie.
+    Token(String),
+}
+
 #[derive(Deserialize, Default)]
 struct Fields {
+    everywhere: Option<bool>,
+    session: Option<String>,
+    token: Option<String>,
     value: Option<String>,
     ttl: Option<u64>,
     user: Option<String>,
@@ -162,6 +178,9 @@ impl Admin {
                 "DELETE" => Ok(Self::Revoke),
                 _ => Err(Problem::MethodNotAllowed("PUT, DELETE")),
             },
+            ("users", Some(item)) if let Some(id) = item.strip_suffix("/sign-out") => {
+                only("POST", method, || Ok(Self::SignOut(user_id(id)?)))
+            }
             ("users", Some(id)) if !id.ends_with(".json") && !id.contains('/') => {
                 only("DELETE", method, || Ok(Self::Erase(user_id(id)?)))
             }
@@ -250,6 +269,24 @@ impl AppPasswordBody {
     }
 }
 
+impl SignOutBody {
+    /// Reads the body of a sign-out. An empty one means all devices.
+    ///
+    /// # Errors
+    /// 400 where it is out of bounds, or names no device though not all are meant.
+    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        let Fields { everywhere, session, token, .. } = json(body, super::report::MAX_BODY)?;
+        match (everywhere, session, token) {
+            (Some(true), ..) | (None, None, None) => Ok(Self::Everywhere),
+            (_, Some(key), _) => Ok(Self::Session(SessionKey::parse(key)?)),
+            (_, None, Some(token)) => Ok(Self::Token(token)),
+            (Some(false), None, None) => Err(Problem::BadRequest(
+                "name the device by its session or token, as in {\"everywhere\": false, \"session\": \"…\"}".into(),
+            )),
+        }
+    }
+}
+
 impl GrantBody {
     /// Reads the body of a grant.
     ///
@@ -325,6 +362,7 @@ mod tests {
             ("PUT", "grants".into(), Admin::Grant),
             ("DELETE", "grants".into(), Admin::Revoke),
             ("DELETE", "users/sally".into(), Admin::Erase(sally())),
+            ("POST", "users/sally/sign-out".into(), Admin::SignOut(sally())),
         ] {
             assert_eq!(asked(method, &url), Ok(expected), "{method} {url}");
         }
@@ -345,6 +383,9 @@ mod tests {
             ("GET", "grants", 405),
             ("GET", "users/sally", 405),
             ("DELETE", "users/%00", 400),
+            ("GET", "users/sally/sign-out", 405),
+            ("POST", "users//sign-out", 400),
+            ("POST", "users/%00/sign-out", 400),
             ("DELETE", "users/", 400),
         ] {
             assert_eq!(asked(method, url), Err(status), "{method} {url}");
@@ -374,6 +415,16 @@ mod tests {
         let sign_on = SignOnBody::parse(br#"{"user": "sally"}"#).unwrap();
         assert_eq!((sign_on.user.profile, sign_on.ttl), (None, Seconds(DEFAULT_TTL)));
         assert!(SignOnBody::parse(br#"{"user": "s", "invisible": true}"#).unwrap().user.profile.unwrap().invisible);
+        for (body, expected) in [
+            ("", Ok(SignOutBody::Everywhere)),
+            ("{}", Ok(SignOutBody::Everywhere)),
+            (r#"{"everywhere": true, "token": "t"}"#, Ok(SignOutBody::Everywhere)),
+            (r#"{"token": "t"}"#, Ok(SignOutBody::Token("t".into()))),
+            (r#"{"everywhere": false}"#, Err(400)),
+            (r#"{"session": "short"}"#, Err(400)),
+        ] {
+            assert_eq!(SignOutBody::parse(body.as_bytes()).map_err(|problem| problem.status()), expected, "{body}");
+        }
         assert!(SignOnBody::parse(b"{}").is_err());
         assert!(AppPasswordBody::parse(br#"{"user": "sally", "perms": ["view_viewers"]}"#).is_ok());
         assert!(AppPasswordBody::parse(br#"{"user": "sally", "perms": ["a b"]}"#).is_err());

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 const VIEW_VIEWERS: &str = "view_viewers";
 /// Lets somebody see those who are invisible to others.
 const SEE_INVISIBLE: &str = "see_invisible";
+/// Permissions by which somebody changes what others may do, besides the one that `ACCESS` names for `admin`. No cookie of
+/// ours holds one.
+const ADMINISTRATING: [&str; 1] = ["admin"];
 
 /// Whom a rule lets through.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -122,6 +125,14 @@ pub struct Scope {
     pub invisible: bool,
 }
 
+impl Scope {
+    /// Whether it tells all that another one does.
+    pub fn covers(self, other: Self) -> bool {
+        let Self { locations, last_seen, invisible } = other;
+        (self.locations || !locations) && (self.last_seen || !last_seen) && (self.invisible || !invisible)
+    }
+}
+
 impl Standing {
     /// Whether they may do something.
     pub fn may(&self, asked: &Right) -> bool {
@@ -192,6 +203,17 @@ impl Access {
     /// Whether who looked at topics is for everybody to see.
     pub fn viewers_are_public(&self) -> bool {
         self.viewers == Rule::Public
+    }
+
+    /// Whether a right lets somebody change what others may do.
+    pub fn is_administrating(&self, right: &Right) -> bool {
+        let named = matches!(&self.admin, Rule::Perm(permission) if *permission == right.permission);
+        named || ADMINISTRATING.contains(&right.permission.as_str())
+    }
+
+    /// What of somebody's permissions a cookie of ours may hold.
+    pub fn for_cookie(&self, perms: &[Right]) -> Vec<Right> {
+        perms.iter().filter(|right| !self.is_administrating(right)).cloned().collect()
     }
 
     /// Whether somebody may do what is for the site's own servers. The admin token always may.

@@ -2,7 +2,7 @@
 //!
 //! Of each only a digest goes any further than this module: neither memory nor storage holds what could be used again.
 
-use crate::presence::id::{Invalid, UserId, text};
+use crate::presence::id::{DeviceId, Invalid, UserId, text};
 use percent_encoding::percent_decode_str;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -98,6 +98,12 @@ impl Digest {
     /// As hexadecimal digits in lower case.
     pub fn to_hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The device that a login stands for.
+    pub fn device(self) -> DeviceId {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        DeviceId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 
     /// A number below `count` that is the same for the same digest: which of that many objects keeps it.

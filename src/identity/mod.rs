@@ -13,6 +13,7 @@ pub mod lookups;
 pub mod memory;
 pub mod origin;
 pub mod permission;
+pub mod revocation;
 pub mod seen;
 pub mod throttle;
 pub mod token;
@@ -20,8 +21,8 @@ pub mod visit;
 
 use crate::config::Secret;
 use crate::http::Headers;
-use crate::presence::id::{SiteName, UserId};
-use crate::presence::member::{MemberKey, Profile};
+use crate::presence::id::{DeviceId, SiteName, UserId};
+use crate::presence::member::{Evidence, MemberKey, Profile};
 use crate::presence::time::Timestamp;
 use guest::GuestSecret;
 use hmac::{Hmac, Mac};
@@ -55,16 +56,22 @@ pub enum Known {
         user: User,
         /// Whether it was looked up just now: a moment ago they may have been a guest here.
         first: bool,
+        /// What stands for the device that it was made on.
+        device: DeviceId,
     },
 }
 
 impl Known {
-    /// When it was said how they are shown: a cookie may be older than what they have said since; of a login nobody
-    /// knows.
-    pub fn said(&self) -> Option<Timestamp> {
+    /// What that rests on. A cookie may be older than what they have said since of how they are shown; of a login nobody
+    /// knows. A token that does not say when it was issued was issued before everything.
+    pub fn evidence(&self) -> Evidence {
         match self {
-            Self::Signed(claims) => claims.since,
-            Self::LoggedIn { .. } => Some(Timestamp::from_millis(0)),
+            Self::Signed(claims) => {
+                Evidence { said: claims.since, issued: Some(claims.since.unwrap_or_default()), device: claims.device }
+            }
+            Self::LoggedIn { device, .. } => {
+                Evidence { said: Some(Timestamp::default()), issued: None, device: Some(*device) }
+            }
         }
     }
 
@@ -142,9 +149,17 @@ impl Asker {
         guest::key(&keys.guests, now.day(), &self.site, &self.address, "").0
     }
 
-    /// What may be a token of ours, in the order in which it counts.
-    pub fn tokens(&self) -> impl Iterator<Item = &String> {
-        self.bearer.iter().chain(&self.cookies)
+    /// The device that this is while its browser has no cookie of ours: a keyed digest of address and browser, of the day.
+    /// Nobody without the key can tell which guest that is.
+    pub fn device_without_cookie(&self, keys: &Keys, now: Timestamp) -> DeviceId {
+        let browser = format!("device {}", self.user_agent);
+        DeviceId(guest::key(&keys.guests, now.day(), &self.site, &self.address, &browser).0)
+    }
+
+    /// What may be a token of ours, in the order in which it counts, and whether it stands in our cookie.
+    pub fn tokens(&self) -> impl Iterator<Item = (&String, bool)> {
+        let by_cookie = self.cookies.iter().map(|token| (token, true));
+        self.bearer.iter().map(|token| (token, false)).chain(by_cookie)
     }
 
     /// Whether the request bears a cookie of ours, good or bad.
@@ -177,9 +192,16 @@ impl Keys {
         Some(Self { guests: GuestSecret::of(&newest), seen: SeenSecret::of(&newest), newest, older: secrets.collect() })
     }
 
-    /// Signs for a user of a site, until `until`.
-    pub fn sign(&self, user: &User, site: &SiteName, now: Timestamp, until: Timestamp) -> Option<String> {
-        token::sign(&self.newest, user, site, now, until)
+    /// Signs for a user of a site on a device, until `until`.
+    pub fn sign(
+        &self,
+        user: &User,
+        device: DeviceId,
+        site: &SiteName,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Option<String> {
+        token::sign(&self.newest, user, device, site, now, until)
     }
 
     /// Verifies a token against each key.

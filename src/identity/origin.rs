@@ -50,41 +50,86 @@ pub enum OriginClaim {
     User(User),
 }
 
-/// Reads the origin's headers.
+/// Reads the headers of the origin's answer to a request of that method.
 ///
-/// An answer that comes out of a cache was made for somebody else and names nobody. One that asks for a password (401)
-/// names whoever the client claims to be, so it names nobody either. An id that is malformed or told
-/// twice names nobody either; of the other headers, what is malformed is left out.
+/// An id that is malformed or told twice names nobody; of the other headers, what is malformed is left out. Who the visitor
+/// is, is believed only of an answer that was made for this visitor: see [`speaks_for_visitor`]. What a page is about is
+/// not believed of one out of a cache.
 ///
 /// That a page is nobody's place is believed wherever it comes from: to leave a place out does no harm.
-pub fn read(status: u16, response: &impl Headers) -> OriginAnswer {
+pub fn read(method: &str, request: &impl Headers, status: u16, response: &impl Headers) -> OriginAnswer {
     let is_place = !response.get(LOCATION).is_some_and(|value| value.trim().eq_ignore_ascii_case("none"));
     if status == 401 || from_cache(response) {
         return OriginAnswer { is_place, ..OriginAnswer::default() };
     }
-    let decoded = |name: &'static str| decode(&response.get(name)?);
-    let topic = decoded(TOPIC).and_then(|topic| Topic::parse(topic).ok());
+    let topic = decoded(response, TOPIC).and_then(|topic| Topic::parse(topic).ok());
     let claim = match response.get(USER) {
-        None => OriginClaim::Nothing,
-        Some(id) if id.trim().is_empty() => OriginClaim::Nobody,
-        // Encoded ids have no comma: two headers were joined, and which is right nobody knows.
-        Some(id) if id.contains(',') => OriginClaim::Nothing,
-        Some(id) => match decode(&id).and_then(|id| UserId::parse(id).ok()) {
-            None => OriginClaim::Nothing,
-            Some(id) => {
-                let profile = Profile {
-                    name: decoded(NAME).and_then(|name| Name::parse(name).ok()),
-                    avatar: decoded(AVATAR).and_then(|avatar| Avatar::parse(avatar).ok()),
-                    invisible: response.get(INVISIBLE).is_some_and(|value| value.trim() == "1"),
-                };
-                let perms = response.get(PERMS).unwrap_or_default();
-                let perms: Vec<_> = perms.split(',').filter_map(decode).collect();
-                let perms = Right::parse_all(perms.iter().map(String::as_str));
-                OriginClaim::User(User { id, profile: Some(profile), perms })
-            }
-        },
+        Some(id) if speaks_for_visitor(method, request, status, response) => claim(&id, response),
+        Some(_) | None => OriginClaim::Nothing,
     };
     OriginAnswer { claim, topic, is_place }
+}
+
+/// Whether an answer may say who its visitor is, by naming them or by naming nobody:
+///
+/// - none that a shared cache may keep, or that comes out of one: it was made for anybody;
+/// - none that asks for a password (401), which names whoever the client claims to be, and no failure of the site's (5xx),
+///   which may come from what stands before it and knows of no session;
+/// - of what a browser asks for by GET, documents alone: a style sheet, a picture or a script may be served without looking
+///   who is signed in. It is one by what the browser asks for and by the type of the answer; a redirect and an answer
+///   without content go on to one;
+/// - any private answer to another method, as a login by `fetch` is one, but not to what a page sends without reading what
+///   comes back: beacons and reports.
+fn speaks_for_visitor(method: &str, request: &impl Headers, status: u16, response: &impl Headers) -> bool {
+    if status == 401 || status == 206 || status >= 500 || from_cache(response) || is_shared(response) {
+        return false;
+    }
+    let (destination, mode) = (request.get("sec-fetch-dest"), request.get("sec-fetch-mode"));
+    let fetched = destination.as_deref() == Some("empty");
+    let navigates = destination.as_deref().is_some_and(|to| matches!(to, "document" | "iframe" | "frame"));
+    if !matches!(method, "GET" | "HEAD") {
+        return destination.is_none() || navigates || (fetched && mode.as_deref() != Some("no-cors"));
+    }
+    let accept = request.get("accept").unwrap_or_default();
+    let takes_pages = accept.contains("text/html");
+    let asks = match destination {
+        None => takes_pages || accept.is_empty() || accept.trim() == "*/*",
+        // As pages do that load the next one by a script.
+        Some(_) if fetched => takes_pages,
+        Some(_) => navigates,
+    };
+    let leads_on = (300..400).contains(&status) || status == 204;
+    let named_page = response.get("content-type").map(|kind| is_page(&kind));
+    // Without a type a browser that asks for a page takes it for one.
+    asks && named_page.unwrap_or(navigates) || (navigates || takes_pages) && asks && leads_on
+}
+
+/// Whether a content type is that of a page.
+fn is_page(content_type: &str) -> bool {
+    let kind = content_type.split([';', ',']).next().unwrap_or_default().trim();
+    ["text/html", "application/xhtml+xml"].iter().any(|page| kind.eq_ignore_ascii_case(page))
+}
+
+fn claim(id: &str, response: &impl Headers) -> OriginClaim {
+    if id.trim().is_empty() {
+        return OriginClaim::Nobody;
+    }
+    // Encoded ids have no comma: two headers were joined, and which is right nobody knows.
+    let id = Some(id).filter(|id| !id.contains(',')).and_then(decode).and_then(|id| UserId::parse(id).ok());
+    let Some(id) = id else { return OriginClaim::Nothing };
+    let profile = Profile {
+        name: decoded(response, NAME).and_then(|name| Name::parse(name).ok()),
+        avatar: decoded(response, AVATAR).and_then(|avatar| Avatar::parse(avatar).ok()),
+        invisible: response.get(INVISIBLE).is_some_and(|value| value.trim() == "1"),
+    };
+    let perms = response.get(PERMS).unwrap_or_default();
+    let perms: Vec<_> = perms.split(',').filter_map(decode).collect();
+    let perms = Right::parse_all(perms.iter().map(String::as_str));
+    OriginClaim::User(User { id, profile: Some(profile), perms })
+}
+
+fn decoded(response: &impl Headers, name: &'static str) -> Option<String> {
+    decode(&response.get(name)?)
 }
 
 /// Whether a shared cache may keep the answer (RFC 9111, 3): then nothing of one visitor's may be put into it.
@@ -113,6 +158,13 @@ fn decode(value: &str) -> Option<String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    type Pairs<'a> = &'a [(&'static str, &'a str)];
+
+    /// What is read of the answer to a navigation.
+    fn read(status: u16, response: Pairs<'_>) -> OriginAnswer {
+        super::read("GET", &[("sec-fetch-dest", "document")], status, &response)
+    }
 
     #[test]
     fn a_user_is_told_by_encoded_headers() {
@@ -194,6 +246,87 @@ mod tests {
             assert_eq!(read(200, &[("x-presence-location", value)]).is_place, is_place, "{value:?}");
         }
         assert!(!read(200, &[("x-presence-location", "none"), ("age", "9")]).is_place, "out of a cache, too");
+    }
+
+    #[test]
+    fn only_an_answer_that_was_made_for_its_visitor_says_who_they_are() {
+        const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");
+        const JSON: (&str, &str) = ("content-type", "application/json");
+        const CSS: (&str, &str) = ("content-type", "text/css");
+        const DOCUMENT: (&str, &str) = ("sec-fetch-dest", "document");
+        const EMPTY: (&str, &str) = ("sec-fetch-dest", "empty");
+        const STYLE: (&str, &str) = ("sec-fetch-dest", "style");
+        const PAGES: (&str, &str) = ("accept", "text/html,application/xhtml+xml");
+        const ANY: (&str, &str) = ("accept", "*/*");
+        const PRIVATE: (&str, &str) = ("cache-control", "private");
+        const PUBLIC: (&str, &str) = ("cache-control", "public, max-age=60");
+        let believed: &[(&str, Pairs<'_>, u16, Pairs<'_>)] = &[
+            ("GET", &[DOCUMENT], 200, &[HTML]),
+            ("GET", &[DOCUMENT], 200, &[]),
+            ("GET", &[DOCUMENT], 404, &[HTML, PRIVATE]),
+            ("GET", &[DOCUMENT], 403, &[HTML]),
+            ("GET", &[DOCUMENT], 304, &[]),
+            ("GET", &[DOCUMENT], 302, &[("content-type", "text/plain")]),
+            ("GET", &[DOCUMENT], 204, &[]),
+            ("GET", &[DOCUMENT], 200, &[("content-type", "Application/XHTML+XML")]),
+            ("GET", &[("sec-fetch-dest", "iframe")], 200, &[HTML]),
+            ("GET", &[PAGES], 200, &[HTML]),
+            ("GET", &[ANY], 200, &[HTML]),
+            ("GET", &[], 200, &[HTML]),
+            ("GET", &[PAGES], 302, &[]),
+            ("GET", &[EMPTY, PAGES], 200, &[HTML]),
+            ("HEAD", &[DOCUMENT], 200, &[HTML]),
+            ("POST", &[DOCUMENT], 302, &[]),
+            ("POST", &[EMPTY, ("sec-fetch-mode", "cors")], 200, &[JSON]),
+            ("POST", &[EMPTY, ("sec-fetch-mode", "same-origin")], 204, &[]),
+            ("DELETE", &[EMPTY], 200, &[JSON, ("cache-control", "no-store")]),
+            ("POST", &[ANY], 200, &[JSON]),
+        ];
+        let refused: &[(&str, Pairs<'_>, u16, Pairs<'_>)] = &[
+            ("GET", &[STYLE], 200, &[CSS]),
+            ("GET", &[STYLE], 200, &[HTML]),
+            ("GET", &[STYLE, PAGES], 200, &[CSS]),
+            ("GET", &[STYLE], 302, &[]),
+            ("GET", &[("sec-fetch-dest", "image")], 204, &[]),
+            ("GET", &[("sec-fetch-dest", "script")], 200, &[HTML]),
+            ("GET", &[("sec-fetch-dest", "serviceworker")], 200, &[HTML]),
+            ("GET", &[DOCUMENT], 200, &[CSS]),
+            ("GET", &[DOCUMENT], 200, &[("content-type", "application/pdf")]),
+            ("GET", &[("accept", "text/css,*/*;q=0.1")], 200, &[CSS]),
+            ("GET", &[("accept", "text/css,*/*;q=0.1")], 200, &[HTML]),
+            ("GET", &[ANY], 200, &[CSS]),
+            ("GET", &[ANY], 302, &[]),
+            ("GET", &[EMPTY, ANY], 200, &[HTML]),
+            ("GET", &[EMPTY, ANY], 200, &[JSON]),
+            ("GET", &[DOCUMENT], 200, &[HTML, PUBLIC]),
+            ("GET", &[DOCUMENT], 302, &[PUBLIC]),
+            ("GET", &[DOCUMENT], 200, &[HTML, ("cdn-cache-control", "max-age=9")]),
+            ("GET", &[DOCUMENT], 200, &[HTML, ("age", "3")]),
+            ("GET", &[DOCUMENT], 206, &[HTML]),
+            ("GET", &[DOCUMENT], 401, &[HTML]),
+            ("GET", &[DOCUMENT], 500, &[HTML]),
+            ("GET", &[DOCUMENT], 502, &[HTML]),
+            ("POST", &[EMPTY, ("sec-fetch-mode", "no-cors")], 204, &[]),
+            ("POST", &[("sec-fetch-dest", "report")], 204, &[]),
+            ("POST", &[EMPTY], 200, &[JSON, PUBLIC]),
+        ];
+        for (cases, expected) in [(believed, true), (refused, false)] {
+            for (method, request, status, response) in cases {
+                for name in ["sally", ""] {
+                    let mut response = response.to_vec();
+                    response.push(("x-presence-user", name));
+                    let said = super::read(method, request, *status, &response.as_slice()).claim;
+                    let what = format!("{method} {request:?} {status} {response:?}");
+                    assert_eq!(said != OriginClaim::Nothing, expected, "{what}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_page_is_about_is_believed_of_a_public_one_too() {
+        let answer = read(200, &[("x-presence-topic", "thread%3A7"), ("cache-control", "public, max-age=60")]);
+        assert_eq!(answer.topic, Topic::parse("thread:7").ok());
     }
 
     proptest! {

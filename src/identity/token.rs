@@ -3,9 +3,9 @@
 use super::User;
 use super::permission::{MAX_RIGHTS, Right};
 use crate::config::Secret;
-use crate::presence::id::{Avatar, Name, SiteName, UserId};
+use crate::presence::id::{Avatar, DeviceId, Name, SiteName, UserId};
 use crate::presence::member::Profile;
-use crate::presence::time::Timestamp;
+use crate::presence::time::{Millis, Timestamp};
 use chrono::DateTime;
 use jwt_compact::alg::{Hs256, Hs256Key};
 use jwt_compact::{AlgorithmExt, Header, UntrustedToken};
@@ -23,6 +23,8 @@ pub struct Claims {
     pub until: Timestamp,
     /// When it was made, if it says so.
     pub since: Option<Timestamp>,
+    /// The device that it was made for, where it is one of ours.
+    pub device: Option<DeviceId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,6 +41,16 @@ struct Body {
     perms: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     invisible: bool,
+    /// The device, 16 hexadecimal digits. Ours always name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    presence_device: Option<String>,
+    /// How many milliseconds after `iat` it was issued: who signs in again in the second in which they signed out is known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    presence_ms: u32,
+}
+
+fn is_zero(millis: &u32) -> bool {
+    *millis == 0
 }
 
 #[derive(Serialize, Deserialize)]
@@ -48,8 +60,15 @@ enum Audience {
     Several(Vec<String>),
 }
 
-/// Signs a token for a user of a site. `None` only if it would be longer than a cookie may be.
-pub fn sign(secret: &Secret, user: &User, site: &SiteName, now: Timestamp, until: Timestamp) -> Option<String> {
+/// Signs a token for a user of a site on a device. `None` only if it would be longer than a cookie may be.
+pub fn sign(
+    secret: &Secret,
+    user: &User,
+    device: DeviceId,
+    site: &SiteName,
+    now: Timestamp,
+    until: Timestamp,
+) -> Option<String> {
     let profile = user.profile.clone().unwrap_or_default();
     let body = Body {
         sub: user.id.as_str().to_owned(),
@@ -58,6 +77,8 @@ pub fn sign(secret: &Secret, user: &User, site: &SiteName, now: Timestamp, until
         avatar: profile.avatar.map(String::from),
         perms: user.perms.iter().take(MAX_RIGHTS).map(Right::to_string).collect(),
         invisible: profile.invisible,
+        presence_device: Some(format!("{:016x}", device.0)),
+        presence_ms: now.as_millis().rem_euclid(1000) as u32,
     };
     let mut claims = jwt_compact::Claims::new(body);
     claims.issued_at = DateTime::from_timestamp(now.as_secs(), 0);
@@ -76,9 +97,12 @@ pub fn verify(secret: &Secret, token: &str, site: &SiteName, now: Timestamp) -> 
     let token = Hs256.validator::<Body>(&Hs256Key::new(secret.bytes())).validate(&token).ok()?;
     let claims = token.claims();
     let until = Timestamp::from_millis(claims.expiration?.timestamp_millis());
-    let since = claims.issued_at.map(|at| Timestamp::from_millis(at.timestamp_millis()));
     let early = claims.not_before.is_some_and(|from| from.timestamp_millis() > now.as_millis());
     let body = &claims.custom;
+    let millis = Millis(body.presence_ms.min(999));
+    let since = claims.issued_at.map(|at| Timestamp::from_millis(at.timestamp_millis()).plus(millis));
+    let device = body.presence_device.as_ref().filter(|device| device.len() == 16);
+    let device = device.and_then(|device| u64::from_str_radix(device, 16).ok()).map(DeviceId);
     let ours = match &body.aud {
         None => true,
         Some(Audience::One(audience)) => audience == site.as_str(),
@@ -94,7 +118,7 @@ pub fn verify(secret: &Secret, token: &str, site: &SiteName, now: Timestamp) -> 
     };
     let id = UserId::parse(body.sub.as_str()).ok()?;
     let perms = Right::parse_all(body.perms.iter().map(String::as_str));
-    Some(Claims { user: User { id, profile: Some(profile), perms }, until, since })
+    Some(Claims { user: User { id, profile: Some(profile), perms }, until, since, device })
 }
 
 #[cfg(test)]
@@ -144,9 +168,11 @@ mod tests {
     #[test]
     fn what_was_signed_is_verified_until_its_end() {
         let until = Timestamp::from_millis(NOW + 60_000);
-        let token = sign(&secret(), &sally(), &site("a"), now(), until).unwrap();
+        let issued = Timestamp::from_millis(NOW + 123);
+        let token = sign(&secret(), &sally(), DeviceId(7), &site("a"), issued, until).unwrap();
         let claims = verify(&secret(), &token, &site("a"), now()).unwrap();
         assert_eq!((claims.user, claims.until), (sally(), until));
+        assert_eq!((claims.since, claims.device), (Some(issued), Some(DeviceId(7))), "to the millisecond");
         assert!(verify(&secret(), &token, &site("a"), until).is_none());
         assert!(verify(&secret(), &token, &site("b"), now()).is_none(), "a token of another site");
         assert!(verify(&Secret::new(*b"fedcba9876543210"), &token, &site("a"), now()).is_none());
@@ -179,7 +205,8 @@ mod tests {
 
     #[test]
     fn an_unsigned_a_cut_and_a_changed_token_are_refused() {
-        let token = sign(&secret(), &sally(), &site("a"), now(), Timestamp::from_millis(NOW + 60_000)).unwrap();
+        let token =
+            sign(&secret(), &sally(), DeviceId(7), &site("a"), now(), Timestamp::from_millis(NOW + 60_000)).unwrap();
         let refused = |token: &str| verify(&secret(), token, &site("a"), now()).is_none();
         let unsigned = token.rsplit_once('.').unwrap().0;
         assert!(refused(unsigned) && refused(&format!("{unsigned}.")));

@@ -1,10 +1,12 @@
 //! What a request means for presence: whom it touches, who signs in or out by it, and what becomes of the cookie.
 
+use super::access::Access;
 use super::origin::OriginClaim;
+use super::revocation::Change;
 use super::{Asker, Keys, Known, User};
 use crate::http::report::Seen;
 use crate::presence::id::TabId;
-use crate::presence::member::{MemberKey, Signal, Touch};
+use crate::presence::member::{Evidence, MemberKey, Signal, Touch};
 use crate::presence::time::{Seconds, Timestamp};
 
 /// For how long our cookie is good. The origin names its users on every page, so it is renewed long before.
@@ -26,6 +28,8 @@ pub struct Visit {
     pub signals: Vec<Signal>,
     /// What becomes of the cookie, if anything.
     pub cookie: Option<CookieChange>,
+    /// What the accounts of users are to know of it.
+    pub changes: Vec<Change>,
 }
 
 /// Who a request is from, with all that is needed to find out.
@@ -36,6 +40,8 @@ pub struct Visitor<'a> {
     pub known: Option<&'a Known>,
     /// The site's keys.
     pub keys: &'a Keys,
+    /// Who may do what.
+    pub access: &'a Access,
     /// The time.
     pub now: Timestamp,
     /// For how long a touch counts.
@@ -48,7 +54,7 @@ impl Visitor<'_> {
         match claim {
             OriginClaim::User(user) => self.named(user, seen),
             OriginClaim::Nobody => self.signed_out(seen),
-            OriginClaim::Nothing => Visit { signals: self.touch(seen), cookie: None },
+            OriginClaim::Nothing => Visit { signals: self.touch(seen), ..Visit::default() },
         }
     }
 
@@ -56,8 +62,10 @@ impl Visitor<'_> {
     pub fn touch(&self, seen: Seen) -> Vec<Signal> {
         match self.known {
             None => vec![self.stranger_touch(seen)],
-            Some(known @ Known::LoggedIn { user, first: true }) => self.signed_in(user.clone(), known.said(), seen),
-            Some(known) => vec![user_touch(known.user().clone(), None, known.said(), seen)],
+            Some(known @ Known::LoggedIn { user, first: true, .. }) => {
+                self.signed_in(user.clone(), known.evidence(), seen)
+            }
+            Some(known) => vec![user_touch(known.user().clone(), None, known.evidence(), seen)],
         }
     }
 
@@ -70,47 +78,75 @@ impl Visitor<'_> {
         Signal::Leave { key, tab }
     }
 
+    /// The origin names a user. Our cookie is made anew where it is old, or says otherwise what they may do and how they are
+    /// shown; their account is to know then what that is.
     fn named(&self, user: User, seen: Seen) -> Visit {
         let signed = match self.known {
             Some(Known::Signed(claims)) => Some(claims),
             _ => None,
         };
+        // What administrates is said with each answer, and kept nowhere.
+        let kept = User { perms: self.access.for_cookie(&user.perms), ..user.clone() };
         let half_life = Seconds(COOKIE_LIFE.0 / 2);
-        let good = signed.is_some_and(|claims| claims.user == user && claims.until > self.now.plus(half_life));
-        let token = || self.keys.sign(&user, &self.asker.site, self.now, self.now.plus(COOKIE_LIFE));
-        let cookie = if good { None } else { token().map(CookieChange::Keep) };
-        let mut signals = Vec::with_capacity(2);
-        if let Some(other) = self.known.map(Known::user).filter(|known| known.id != user.id) {
-            signals.push(Signal::SignOut(other.id.clone()));
+        let own = signed.filter(|claims| claims.user.id == user.id);
+        let device = own.and_then(|claims| claims.device);
+        let good = device.is_some()
+            && own.is_some_and(|claims| claims.user == kept && claims.until > self.now.plus(half_life));
+        // The same for a browser that lost its cookie, or never sends it back.
+        let new_device = || self.asker.device_without_cookie(self.keys, self.now);
+        let (mut cookie, mut changes, mut signals) = (None, Vec::new(), Vec::with_capacity(2));
+        if !good {
+            let until = self.now.plus(COOKIE_LIFE);
+            let device = device.unwrap_or_else(new_device);
+            cookie = self.keys.sign(&kept, device, &self.asker.site, self.now, until).map(CookieChange::Keep);
+            changes.push(Change::Permissions(user.id.clone(), user.perms.clone()));
         }
+        if let Some(other) = self.known.filter(|known| known.user().id != user.id) {
+            self.sign_out(other, &mut signals, &mut changes);
+        }
+        let evidence = Evidence { device: Some(device.unwrap_or_else(new_device)), ..Evidence::default() };
         match signed {
             // Who comes without our cookie was a guest, or a bot, a moment ago.
-            None => signals.extend(self.signed_in(user, None, seen)),
-            Some(_) => signals.push(user_touch(user, None, None, seen)),
+            None => signals.extend(self.signed_in(user, evidence, seen)),
+            Some(_) => signals.push(user_touch(user, None, evidence, seen)),
         }
-        Visit { signals, cookie }
+        Visit { signals, cookie, changes }
     }
 
     fn signed_out(&self, seen: Seen) -> Visit {
         let cookie = self.asker.has_cookie().then_some(CookieChange::Clear);
-        let signals = match self.known {
+        let (mut signals, mut changes) = (Vec::with_capacity(2), Vec::new());
+        self.known.iter().for_each(|known| self.sign_out(known, &mut signals, &mut changes));
+        match self.known {
             // They are a guest again from their next request on, which comes without our cookie.
-            Some(Known::Signed(claims)) => vec![Signal::SignOut(claims.user.id.clone())],
+            Some(Known::Signed(_)) => {}
             // A login may be good for another application still, and then comes again with each request.
-            Some(Known::LoggedIn { user, .. }) => vec![Signal::SignOut(user.id.clone()), self.stranger_touch(seen)],
-            None => vec![self.stranger_touch(seen)],
-        };
-        Visit { signals, cookie }
+            Some(Known::LoggedIn { .. }) | None => signals.push(self.stranger_touch(seen)),
+        }
+        Visit { signals, cookie, changes }
+    }
+
+    /// Somebody is signed out on the device that the request names, and on those of the logins that it bears. What was issued
+    /// to it is worth nothing from then on; a login is ended where it is kept.
+    fn sign_out(&self, known: &Known, signals: &mut Vec<Signal>, changes: &mut Vec<Change>) {
+        let (user, device) = (known.user().id.clone(), known.evidence().device);
+        if matches!(known, Known::Signed(_)) {
+            changes.push(Change::SignOut(user.clone(), device));
+        }
+        let of_logins = self.asker.logins.iter().map(|login| Some(login.digest().device()));
+        let of_logins = of_logins.filter(|other| device.is_some() && *other != device);
+        let all = of_logins.chain([device]);
+        signals.extend(all.map(|device| Signal::SignOut { user: user.clone(), device }));
     }
 
     /// A user who may have been a stranger until now.
-    fn signed_in(&self, user: User, said: Option<Timestamp>, seen: Seen) -> Vec<Signal> {
+    fn signed_in(&self, user: User, evidence: Evidence, seen: Seen) -> Vec<Signal> {
         let mut signals = Vec::with_capacity(2);
         if self.before().day() < self.now.day() {
             // Who was a guest before midnight is made the guest of today first, so that `was` finds them.
             signals.push(self.stranger_touch(Seen::default()));
         }
-        signals.push(user_touch(user, Some(self.asker.stranger(self.keys, self.now)), said, seen));
+        signals.push(user_touch(user, Some(self.asker.stranger(self.keys, self.now)), evidence, seen));
         signals
     }
 
@@ -136,8 +172,8 @@ impl Visitor<'_> {
     }
 }
 
-fn user_touch(user: User, was: Option<MemberKey>, said: Option<Timestamp>, seen: Seen) -> Signal {
-    let (key, profile) = (MemberKey::User(user.id), user.profile);
+fn user_touch(user: User, was: Option<MemberKey>, evidence: Evidence, seen: Seen) -> Signal {
+    let (key, profile, said) = (MemberKey::User(user.id), user.profile, Some(evidence));
     Signal::Touch(Touch { key, was, profile, said, place: seen.place, tab: seen.tab, state: seen.state })
 }
 
@@ -147,7 +183,7 @@ mod tests {
     use crate::config::Secret;
     use crate::identity::login::CookieNames;
     use crate::identity::permission::Right;
-    use crate::presence::id::{Name, SiteName, UserId};
+    use crate::presence::id::{DeviceId, Name, SiteName, UserId};
     use crate::presence::member::Profile;
 
     const NOON: i64 = 1_795_176_000_000;
@@ -166,19 +202,30 @@ mod tests {
 
     fn at(asker: &Asker, millis: i64, said: OriginClaim) -> Visit {
         let now = Timestamp::from_millis(millis);
-        let known = asker.tokens().find_map(|token| keys().verify(token, &asker.site, now)).map(Known::Signed);
+        let known = asker.tokens().find_map(|(token, _)| keys().verify(token, &asker.site, now)).map(Known::Signed);
         known_at(asker, known, millis, said)
     }
 
     fn known_at(asker: &Asker, known: Option<Known>, millis: i64, said: OriginClaim) -> Visit {
         let now = Timestamp::from_millis(millis);
-        let visitor = Visitor { asker, known: known.as_ref(), keys: &keys(), now, window: Seconds(330) };
+        let (keys, access) = (keys(), Access::default());
+        let (known, window) = (known.as_ref(), Seconds(330));
+        let visitor = Visitor { asker, known, keys: &keys, access: &access, now, window };
         visitor.page(said, Seen::default())
     }
 
     fn user(id: &str) -> User {
         let profile = Profile { name: Name::parse(id).ok(), ..Profile::default() };
         User { id: UserId::parse(id).unwrap(), profile: Some(profile), perms: vec![] }
+    }
+
+    /// As what the device of these tests is known that sends no cookie.
+    fn without_cookie() -> DeviceId {
+        asker(&[]).device_without_cookie(&keys(), Timestamp::from_millis(NOON))
+    }
+
+    fn sally_is_out(device: Option<DeviceId>) -> Signal {
+        Signal::SignOut { user: UserId::parse("sally").unwrap(), device }
     }
 
     fn touched(visit: &Visit) -> &Touch {
@@ -222,15 +269,55 @@ mod tests {
         let renamed = User { perms: Right::parse_all(["can_edit"]), ..user("sally") };
         assert!(at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::User(renamed)).cookie.is_some());
         let other = at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::User(user("bob")));
+        assert_eq!(other.signals[..1], [sally_is_out(Some(without_cookie()))]);
         assert_eq!(other.signals.len(), 2);
-        assert_eq!(other.signals[0], Signal::SignOut(UserId::parse("sally").unwrap()));
+    }
+
+    #[test]
+    fn a_cookie_keeps_its_device_when_it_is_renewed_and_holds_nothing_that_administrates() {
+        let admin = || User { perms: Right::parse_all(["admin", "can_edit"]), ..user("sally") };
+        let first = at(&asker(&[]), NOON, OriginClaim::User(admin()));
+        let named = Change::Permissions(admin().id, admin().perms);
+        assert_eq!((touched(&first).device(), &first.changes), (Some(without_cookie()), &vec![named]));
+        let cookie = cookie_of(&first);
+        let claims = |cookie: &str, now| {
+            let token = cookie.strip_prefix("presence=").unwrap();
+            keys().verify(token, &asker(&[]).site, Timestamp::from_millis(now)).unwrap()
+        };
+        assert_eq!(claims(&cookie, NOON).user.perms, Right::parse_all(["can_edit"]));
+        let page = at(&asker(&[("cookie", &cookie)]), NOON + 1000, OriginClaim::User(admin()));
+        assert_eq!((&page.cookie, &page.changes), (&None, &vec![]), "it is good for who may more than it says");
+        assert_eq!(touched(&page).device(), Some(without_cookie()));
+        let demoted = at(&asker(&[("cookie", &cookie)]), NOON + 2000, OriginClaim::User(user("sally")));
+        assert_eq!(demoted.changes, [Change::Permissions(user("sally").id, vec![])]);
+        let renewed = claims(&cookie_of(&demoted), NOON + 2000);
+        assert_eq!(
+            (renewed.device, renewed.since),
+            (Some(without_cookie()), Some(Timestamp::from_millis(NOON + 2000)))
+        );
+    }
+
+    #[test]
+    fn a_sign_out_names_the_device_and_ends_its_cookie() {
+        let cookie = cookie_of(&at(&asker(&[]), NOON, OriginClaim::User(user("sally"))));
+        let ended = [Change::SignOut(user("sally").id, Some(without_cookie()))];
+        let asker = asker(&[("cookie", &cookie)]);
+        assert_eq!(at(&asker, NOON, OriginClaim::Nobody).changes, ended);
+        assert_eq!(at(&asker, NOON, OriginClaim::User(user("bob"))).changes[1..], ended);
+        let by_login = Some(Known::LoggedIn { user: user("sally"), first: false, device: DeviceId(9) });
+        let out = known_at(&asker, by_login, NOON, OriginClaim::Nobody);
+        assert_eq!(
+            (&out.changes, &out.signals[0]),
+            (&vec![], &sally_is_out(Some(DeviceId(9)))),
+            "it ends where it is kept"
+        );
     }
 
     #[test]
     fn who_signs_out_is_gone_at_once_and_a_guest_at_the_next_request() {
         let cookie = cookie_of(&at(&asker(&[]), NOON, OriginClaim::User(user("sally"))));
         let out = at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::Nobody);
-        assert_eq!(out.signals, [Signal::SignOut(UserId::parse("sally").unwrap())]);
+        assert_eq!(out.signals, [sally_is_out(Some(without_cookie()))]);
         assert_eq!(out.cookie, Some(CookieChange::Clear));
         let next = at(&asker(&[]), NOON, OriginClaim::Nobody);
         assert!(matches!(touched(&next).key, MemberKey::Guest(_)));
@@ -282,7 +369,10 @@ mod tests {
     #[test]
     fn who_is_logged_in_was_a_guest_only_when_that_is_first_seen() {
         let guest = touched(&at(&asker(&[]), NOON, OriginClaim::Nothing)).key.clone();
-        let logged_in = |first| Some(Known::LoggedIn { user: User { profile: None, ..user("sally") }, first });
+        let logged_in = |first| {
+            let user = User { profile: None, ..user("sally") };
+            Some(Known::LoggedIn { user, first, device: DeviceId(9) })
+        };
         let first = known_at(&asker(&[]), logged_in(true), NOON, OriginClaim::Nothing);
         assert_eq!(touched(&first).was, Some(guest));
         assert_eq!((touched(&first).profile.as_ref(), first.cookie.as_ref()), (None, None), "how they are shown stays");
@@ -292,12 +382,12 @@ mod tests {
 
     #[test]
     fn the_origins_word_counts_for_more_than_a_login() {
-        let logged_in = || Some(Known::LoggedIn { user: user("sally"), first: false });
+        let logged_in = || Some(Known::LoggedIn { user: user("sally"), first: false, device: DeviceId(9) });
         let other = known_at(&asker(&[]), logged_in(), NOON, OriginClaim::User(user("bob")));
-        assert_eq!(other.signals[0], Signal::SignOut(UserId::parse("sally").unwrap()));
+        assert_eq!(other.signals[0], sally_is_out(Some(DeviceId(9))));
         assert_eq!(touched(&other).key, MemberKey::User(UserId::parse("bob").unwrap()));
         let nobody = known_at(&asker(&[]), logged_in(), NOON, OriginClaim::Nobody);
-        assert_eq!(nobody.signals[0], Signal::SignOut(UserId::parse("sally").unwrap()));
+        assert_eq!(nobody.signals[0], sally_is_out(Some(DeviceId(9))));
         assert!(matches!(touched(&nobody).key, MemberKey::Guest(_)), "or they would never be counted here");
     }
 }

@@ -1,6 +1,6 @@
 //! The batch that an isolate is gathering, and what is dropped of it where more comes than it has room for.
 
-use super::id::UserId;
+use super::id::{DeviceId, UserId};
 use super::member::{KeyRef, Kind, MemberKey, Signal, Touch};
 use super::reports::{Report, Reports};
 use super::time::{Millis, Timestamp};
@@ -52,7 +52,7 @@ enum Worth {
 impl Worth {
     fn of((_, urgency, signal): &Waiting) -> Self {
         let kind = match signal {
-            Signal::SignOut(_) => return Self::SignOut,
+            Signal::SignOut { .. } => return Self::SignOut,
             Signal::Touch(Touch { key, .. }) | Signal::Leave { key, .. } => key.kind(),
         };
         match (urgency, kind) {
@@ -143,9 +143,12 @@ impl Batch {
         }
     }
 
-    /// Drops what is said of a user.
-    pub fn drop_all_of(&mut self, user: &UserId) {
-        self.0.retain(|(_, _, signal)| signal.key() != MemberKey::User(user));
+    /// Drops what is said of a user, or what one of their devices has told.
+    pub fn drop_all_of(&mut self, user: &UserId, device: Option<DeviceId>) {
+        self.0.retain(|(_, _, signal)| {
+            let of_device = matches!(signal, Signal::Touch(touch) if touch.device() == device);
+            signal.key() != MemberKey::User(user) || !(device.is_none() || of_device)
+        });
     }
 
     /// Drops what there is no room for: what is worth least, and of that what came last. The others stay in order: a

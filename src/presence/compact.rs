@@ -2,7 +2,7 @@
 //!
 //! What few have lies apart: a user's id and how they are shown, further pages, when somebody is about to leave.
 
-use super::id::{GuestKey, TabId, UserId};
+use super::id::{DeviceId, GuestKey, TabId, UserId};
 use super::member::{KeyRef, Kind, MemberKey, Profile, State};
 use super::places::PlaceId;
 use super::ring::Timed;
@@ -15,6 +15,19 @@ pub struct Tab {
     pub at: Timestamp,
     pub place: Option<PlaceId>,
     pub state: State,
+}
+
+/// A device on which a user is signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub id: DeviceId,
+    /// When it was last heard of, apart from its tabs.
+    pub at: Timestamp,
+    /// Where it was then.
+    pub place: Option<PlaceId>,
+    pub state: State,
+    /// Which of the user's tabs are open on it.
+    pub tabs: Vec<TabId>,
 }
 
 /// As what somebody is counted.
@@ -63,6 +76,7 @@ struct More {
     profile: Option<Profile>,
     tabs: Vec<Tab>,
     leaves_at: Option<Timestamp>,
+    devices: Vec<Device>,
 }
 
 impl Timed for Member {
@@ -215,6 +229,27 @@ impl Member {
         self.last_tab().into_iter().chain(self.more.iter().flat_map(|more| more.tabs.iter().copied()))
     }
 
+    /// The devices on which they are signed in; none are known of a guest.
+    pub fn devices(&self) -> &[Device] {
+        self.more.as_deref().map_or(&[], |more| &more.devices)
+    }
+
+    /// Changes what is known of their devices. The places of these are held, as those of tabs are.
+    pub fn change_devices(&mut self, change: impl FnOnce(&mut Vec<Device>)) {
+        self.change_more(|more| change(&mut more.devices));
+    }
+
+    /// When a device was last heard of, its open tabs among it.
+    pub fn last_heard_of(&self, device: &Device) -> Timestamp {
+        self.tabs().filter(|tab| device.tabs.contains(&tab.id)).map(|tab| tab.at).fold(device.at, Timestamp::max)
+    }
+
+    /// The places that are held for them: where they are, and where each of their tabs and devices is.
+    pub fn places(&self) -> impl Iterator<Item = PlaceId> {
+        let of_devices = self.devices().iter().filter_map(|device| device.place);
+        self.tabs().filter_map(|tab| tab.place).chain(self.place()).chain(of_devices)
+    }
+
     /// Whether this is the one page that they have open, and where they were last.
     pub fn has_only(&self, tab: TabId) -> bool {
         self.has(TAB) && self.tab == tab
@@ -299,7 +334,8 @@ impl Member {
     fn change_more(&mut self, change: impl FnOnce(&mut More)) {
         let mut more = self.more.take().unwrap_or_default();
         change(&mut more);
-        let any = more.user.is_some() || more.profile.is_some() || !more.tabs.is_empty() || more.leaves_at.is_some();
+        let listed = !more.tabs.is_empty() || !more.devices.is_empty();
+        let any = listed || more.user.is_some() || more.profile.is_some() || more.leaves_at.is_some();
         self.more = any.then_some(more);
     }
 }

@@ -154,6 +154,15 @@ impl PagePath {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TabId(pub u32);
 
+/// A device on which a user is signed in: a digest of what tells their cookies, sessions or sign-ons apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DeviceId(pub u64);
+
+impl DeviceId {
+    /// Stands for whatever touches of a user name no device.
+    pub const UNKNOWN: Self = Self(0);
+}
+
 /// A guest or a bot as the core knows it: a keyed digest, from which no address can be had back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GuestKey(pub u64);

@@ -1,6 +1,6 @@
 //! Who is online: a member, what is known of them, and what is reported of them.
 
-use super::id::{Avatar, GuestKey, Name, PagePath, TabId, Title, Topic, UserId};
+use super::id::{Avatar, DeviceId, GuestKey, Name, PagePath, TabId, Title, Topic, UserId};
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -109,7 +109,24 @@ pub enum Signal<P = Place> {
         tab: Option<TabId>,
     },
     /// A user signed out and is gone at once.
-    SignOut(UserId),
+    SignOut {
+        /// Who.
+        user: UserId,
+        /// On which of their devices; on all of them if it is not told.
+        device: Option<DeviceId>,
+    },
+}
+
+/// What a touch rests on, where that is more than the site's word of this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// When it was said how the user wants to be shown, if that was not just now: who has hidden since stays hidden.
+    pub said: Option<Timestamp>,
+    /// When the token was issued by which the user is known: one that was revoked since is worth nothing. `None` where there
+    /// is no token.
+    pub issued: Option<Timestamp>,
+    /// On which device the user is signed in, where that is known.
+    pub device: Option<DeviceId>,
 }
 
 /// Somebody was seen.
@@ -122,8 +139,8 @@ pub struct Touch<P = Place> {
     pub was: Option<MemberKey>,
     /// How they want to be shown; `None` leaves it as it is.
     pub profile: Option<Profile>,
-    /// When they said so, if that was not just now: who has hidden since stays hidden.
-    pub said: Option<Timestamp>,
+    /// What that rests on; `None` for guests and bots, and where the site says so just now and names no device.
+    pub said: Option<Evidence>,
     /// Where they are; `None` leaves it as it is.
     pub place: Option<P>,
     /// The tab that reports.
@@ -133,6 +150,11 @@ pub struct Touch<P = Place> {
 }
 
 impl<P> Touch<P> {
+    /// The device that it comes from, where that is known.
+    pub fn device(&self) -> Option<DeviceId> {
+        self.said?.device
+    }
+
     /// The same with the place told otherwise.
     pub fn at<Q>(self, tell: impl FnOnce(P) -> Option<Q>) -> Touch<Q> {
         let Self { key, was, profile, said, place, tab, state } = self;
@@ -146,7 +168,7 @@ impl<P> Signal<P> {
         match self {
             Self::Touch(touch) => touch.key.borrow(),
             Self::Leave { key, .. } => key.borrow(),
-            Self::SignOut(user) => MemberKey::User(user),
+            Self::SignOut { user, .. } => MemberKey::User(user),
         }
     }
 
@@ -155,7 +177,7 @@ impl<P> Signal<P> {
         match self {
             Self::Touch(touch) => Signal::Touch(touch.at(tell)),
             Self::Leave { key, tab } => Signal::Leave { key, tab },
-            Self::SignOut(user) => Signal::SignOut(user),
+            Self::SignOut { user, device } => Signal::SignOut { user, device },
         }
     }
 }

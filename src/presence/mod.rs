@@ -24,6 +24,7 @@ pub mod record;
 pub mod recorder;
 pub mod register;
 pub mod reports;
+pub mod revoked;
 pub mod ring;
 mod roster;
 pub mod shards;

@@ -5,8 +5,10 @@
 //! window and older ones are never needed. The first byte is the version of the form; a form, once released, is
 //! never changed: a new one gets a new number, and the old ones stay readable.
 
-use super::id::UserId;
-use super::id::{Invalid, TabId};
+mod older;
+
+use self::older::{first, second, third};
+use super::id::{DeviceId, Invalid, TabId, UserId};
 use super::member::{Departure, Kind, MemberKey, Place, Profile, State, Viewed};
 use super::register::{Note, Sheet};
 use super::time::{Millis, Seconds, Timestamp};
@@ -29,7 +31,7 @@ pub trait Read: Stored + DeserializeOwned {
 }
 
 impl<K: Serialize, P: Serialize, Q: Serialize> Stored for Batch<K, P, Q> {
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 }
 
 impl Read for Batch {
@@ -37,6 +39,7 @@ impl Read for Batch {
         match version {
             1 => Some(postcard::from_bytes(rest).map(first::Batch::into)),
             2 => Some(postcard::from_bytes(rest).map(second::Batch::into)),
+            3 => Some(postcard::from_bytes(rest).map(third::Batch::into)),
             _ => None,
         }
     }
@@ -64,7 +67,7 @@ impl Read for Head {
     fn older(version: u8, rest: &[u8]) -> Option<postcard::Result<Self>> {
         match version {
             1 => Some(postcard::from_bytes(rest).map(first::Head::into)),
-            2 => Some(postcard::from_bytes(rest)),
+            2 | 3 => Some(postcard::from_bytes(rest)),
             _ => None,
         }
     }
@@ -163,6 +166,23 @@ pub struct Record<K = MemberKey, Q = Profile> {
     pub tabs: Vec<TabRecord>,
     /// When they go, if their last page was closed: how long after the batch was written.
     pub leaves_in: Option<Millis>,
+    /// The devices on which they are signed in.
+    pub devices: Vec<DeviceRecord>,
+}
+
+/// A device as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    /// Which of the user's devices.
+    pub id: DeviceId,
+    /// When it was last heard of, apart from its tabs.
+    pub seen: Millis,
+    /// Where it was: a number in the batch's places.
+    pub place: Option<u32>,
+    /// Whether anybody was looking.
+    pub state: State,
+    /// Which of the user's tabs are open on it.
+    pub tabs: Vec<TabId>,
 }
 
 /// A tab as it is stored.
@@ -176,107 +196,6 @@ pub struct TabRecord {
     pub place: Option<u32>,
     /// Whether anybody is looking at it.
     pub state: State,
-}
-
-/// The first form of a batch: its times were moments, and it told the number of each member's last signal.
-mod first {
-    use super::super::id::TabId;
-    use super::super::member::{MemberKey, Place, Profile, State};
-    use super::super::time::Timestamp;
-    use super::{Peak, Record, TabRecord, Totals};
-    use serde::Deserialize;
-
-    #[derive(Deserialize)]
-    pub struct Head {
-        written: Timestamp,
-        _rewound_from: Option<Timestamp>,
-        version: u64,
-    }
-
-    impl From<Head> for super::Head {
-        fn from(head: Head) -> Self {
-            Self { version: head.version, written: head.written }
-        }
-    }
-
-    #[derive(Deserialize)]
-    pub struct Batch {
-        written: Timestamp,
-        rewound_from: Option<Timestamp>,
-        version: u64,
-        _seq: u64,
-        peak: Option<Peak>,
-        gone: Vec<MemberKey>,
-        places: Vec<Place>,
-        members: Vec<Member>,
-    }
-
-    #[derive(Deserialize)]
-    struct Member {
-        key: MemberKey,
-        last_seen: Timestamp,
-        since: Timestamp,
-        _seq: u64,
-        profile: Option<Profile>,
-        place: Option<u32>,
-        state: State,
-        tabs: Vec<Tab>,
-        leaves_at: Option<Timestamp>,
-    }
-
-    #[derive(Deserialize)]
-    struct Tab {
-        id: TabId,
-        at: Timestamp,
-        place: Option<u32>,
-        state: State,
-    }
-
-    impl From<Batch> for super::Batch {
-        fn from(batch: Batch) -> Self {
-            let Batch { written, rewound_from, version, peak, gone, places, members, .. } = batch;
-            let tab = |Tab { id, at, place, state }| TabRecord { id, touched: written.since(at), place, state };
-            let member = |member: Member| Record {
-                key: member.key,
-                last_seen: written.since(member.last_seen),
-                visit: member.last_seen.since(member.since),
-                profile: member.profile,
-                place: member.place,
-                state: member.state,
-                tabs: member.tabs.into_iter().map(tab).collect(),
-                leaves_in: member.leaves_at.map(|at| at.since(written)),
-            };
-            let (members, merged) = (members.into_iter().map(member).collect(), Vec::new());
-            Self { version, written, rewound_from, peak, totals: Totals::default(), gone, merged, places, members }
-        }
-    }
-}
-
-/// The second form: nobody was merged.
-mod second {
-    use super::super::member::{MemberKey, Place};
-    use super::super::time::Timestamp;
-    use super::{Peak, Record, Totals};
-    use serde::Deserialize;
-
-    #[derive(Deserialize)]
-    pub struct Batch {
-        version: u64,
-        written: Timestamp,
-        rewound_from: Option<Timestamp>,
-        peak: Option<Peak>,
-        totals: Totals,
-        gone: Vec<MemberKey>,
-        places: Vec<Place>,
-        members: Vec<Record>,
-    }
-
-    impl From<Batch> for super::Batch {
-        fn from(batch: Batch) -> Self {
-            let Batch { version, written, rewound_from, peak, totals, gone, places, members } = batch;
-            Self { version, written, rewound_from, peak, totals, gone, merged: Vec::new(), places, members }
-        }
-    }
 }
 
 /// Writes something down.
@@ -335,6 +254,13 @@ mod tests {
                     state: State::Away,
                     tabs: vec![TabRecord { id: TabId(5), touched: Millis(127), place: Some(0), state: State::Away }],
                     leaves_in: Some(Millis(9873)),
+                    devices: vec![DeviceRecord {
+                        id: DeviceId(u64::MAX - 1),
+                        seen: Millis(300),
+                        place: Some(0),
+                        state: State::Online,
+                        tabs: vec![TabId(5)],
+                    }],
                 },
                 Record {
                     key: MemberKey::Bot(GuestKey(u64::MAX)),
@@ -345,6 +271,7 @@ mod tests {
                     state: State::Online,
                     tabs: vec![],
                     leaves_in: None,
+                    devices: vec![],
                 },
             ],
         }
@@ -352,20 +279,24 @@ mod tests {
 
     #[test]
     fn stored_format_unchanged() {
-        let golden = include_str!("../../tests/golden/batch-v3.hex");
+        let golden = include_str!("../../tests/golden/batch-v4.hex");
         assert_eq!(
             hex(&encode(&sample())),
             golden.trim(),
             "a released form never changes: give the new one a new version"
         );
+        let third = unhex(include_str!("../../tests/golden/batch-v3.hex").trim());
+        let without_devices = |record| Record { devices: Vec::new(), ..record };
+        let told = Batch { members: sample().members.into_iter().map(without_devices).collect(), ..sample() };
+        assert_eq!(decode::<Batch>(&third).unwrap(), told, "the third form stays readable");
         let second = unhex(include_str!("../../tests/golden/batch-v2.hex").trim());
-        let told = Batch { merged: Vec::new(), ..sample() };
+        let told = Batch { merged: Vec::new(), ..told };
         assert_eq!(decode::<Batch>(&second).unwrap(), told, "the second form stays readable");
         let first = unhex(include_str!("../../tests/golden/batch-v1.hex").trim());
         let told = Batch { totals: Totals::default(), ..told };
         assert_eq!(decode::<Batch>(&first).unwrap(), told, "the first form stays readable");
         let head = Head { version: told.version, written: told.written };
-        for form in [first, second, encode(&sample())] {
+        for form in [first, second, third, encode(&sample())] {
             assert_eq!(decode::<Head>(&form[..Head::BYTES]).unwrap(), head, "and what each begins with");
         }
     }
@@ -438,13 +369,13 @@ mod tests {
 
     #[test]
     fn another_version_is_named() {
-        assert_eq!(decode::<Batch>(&[9, 1, 2]).unwrap_err().to_string(), "a stored row must be of version 3, not 9");
+        assert_eq!(decode::<Batch>(&[9, 1, 2]).unwrap_err().to_string(), "a stored row must be of version 4, not 9");
         assert_eq!(decode::<Batch>(&[]).unwrap_err().to_string(), "a stored row must not be empty");
     }
 
     proptest! {
         #[test]
-        fn random_bytes_are_refused_or_read_but_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), first in 0..4u8) {
+        fn random_bytes_are_refused_or_read_but_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), first in 0..5u8) {
             bytes.insert(0, first);
             let _ = decode::<Batch>(&bytes);
             let _ = decode::<Head>(&bytes);

@@ -6,7 +6,7 @@ use super::attention::{Attention, QUIET_HOLD};
 pub use super::batch::MAX_BATCH;
 use super::batch::{Batch, CONNECTING, Urgency};
 use super::ended::Ended;
-use super::id::UserId;
+use super::id::{DeviceId, UserId};
 use super::member::{KeyRef, Kind, MemberKey, Signal, State, Touch};
 use super::recent::{Recent, Remembered, digest};
 use super::reports::Reports;
@@ -127,8 +127,9 @@ impl Recorder {
                 self.forget(key);
                 Some(Urgency::Leave)
             }
-            Signal::SignOut(user) => {
-                self.end(now, &MemberKey::User(user.clone()));
+            Signal::SignOut { user, device } => {
+                let key = MemberKey::User(user.clone());
+                self.end(now, &key, *device);
                 Some(Urgency::Prompt)
             }
         }
@@ -240,24 +241,30 @@ impl Recorder {
     /// them here again.
     pub fn put_back(&mut self, now: Timestamp, mut reports: Reports, counted: Counted) {
         reports.list.retain(|report| match &report.signal {
-            Signal::Touch(touch) => !self.ended.is_late(digest(&touch.key), now.minus(report.age)),
-            Signal::Leave { .. } | Signal::SignOut(_) => true,
+            Signal::Touch(touch) => {
+                let at = now.minus(report.age);
+                let there = touch.device().map(|device| digest(&(&touch.key, device)));
+                !self.ended.is_late(digest(&touch.key), at) && !there.is_some_and(|there| self.ended.is_late(there, at))
+            }
+            Signal::Leave { .. } | Signal::SignOut { .. } => true,
         });
         self.counted.add(Counted { failed: counted.failed.saturating_add(1), ..counted });
         let dropped = self.batch.put_back(now, reports);
         self.shed(&dropped);
     }
 
-    /// Notes that somebody is known by that key no more.
-    pub fn end(&mut self, now: Timestamp, key: &MemberKey) {
+    /// Notes that somebody is known by that key no more, or no more on one of their devices.
+    pub fn end(&mut self, now: Timestamp, key: &MemberKey, device: Option<DeviceId>) {
         self.forget(key);
-        self.ended.note(digest(key), now, now);
+        let ended = device.map_or_else(|| digest(key), |device| digest(&(key, device)));
+        self.recent.forget(ended);
+        self.ended.note(ended, now, now);
     }
 
-    /// Forgets a user, and what of theirs was still to be sent.
-    pub fn erase(&mut self, now: Timestamp, user: &UserId) {
-        self.end(now, &MemberKey::User(user.clone()));
-        self.batch.drop_all_of(user);
+    /// Forgets a user, or what was heard of them from one of their devices, and what of that was still to be sent.
+    pub fn erase(&mut self, now: Timestamp, user: &UserId, device: Option<DeviceId>) {
+        self.end(now, &MemberKey::User(user.clone()), device);
+        self.batch.drop_all_of(user, device);
     }
 
     /// Whether a batch is waiting that holds more than refreshes: whoever reads next should see it sent first.
@@ -284,7 +291,7 @@ impl Recorder {
     ) -> Option<Urgency> {
         self.recent.turn(now);
         if let Some(was) = &touch.was {
-            self.end(now, was);
+            self.end(now, was, None);
         }
         let key = digest(&touch.key);
         let known = self.recent.find(key);
@@ -301,6 +308,11 @@ impl Recorder {
             profile: or_known(touch.profile.as_ref().map(digest), |k| k.profile),
             connects: known.is_some_and(|known| known.connects),
         };
+        // On a device where they were not seen of late they are news, or nobody would know that they stay there.
+        let device = touch.device().filter(|_| touch.key.kind() == Kind::User);
+        let there = device.map(|device| digest(&(&touch.key, device)));
+        let in_time = |known: &Remembered| known.at <= now && now.since(known.at) <= Millis(self.window.0 * 1000);
+        let known_there = there.map(|there| self.recent.find(there).filter(in_time));
         // Whoever is about to fall out of the window cannot wait for a lazy batch.
         let late = known.is_some_and(|known| now.since(known.at).0 + self.lazy_hold(now).0 >= self.window.0 * 1000);
         let signs_in = touch.was.is_some() && touch.key.kind() == Kind::User;
@@ -309,11 +321,14 @@ impl Recorder {
         let moved = |known: Remembered| (known.place, known.tab, known.state) != (next.place, next.tab, next.state);
         let urgency = match known {
             _ if signs_in || shown_otherwise => Urgency::Prompt,
+            Some(_) if known_there.is_some_and(|known| known.is_none()) => Urgency::News,
             Some(known) if !late && !moved(known) => Urgency::Refresh,
             Some(known) if !late && known.connects && of_page.is_some() => Urgency::Echo,
             _ => Urgency::News,
         };
-        let fresh = known.is_some_and(|known| now.since(known.at) < Millis(self.resolution.0 * 1000));
+        let is_fresh = |known: Remembered| now.since(known.at) < Millis(self.resolution.0 * 1000);
+        let fresh_there = known_there.is_none_or(|known| known.is_some_and(is_fresh));
+        let fresh = known.is_some_and(is_fresh) && fresh_there;
         if urgency == Urgency::Refresh && fresh {
             return None;
         }
@@ -322,11 +337,11 @@ impl Recorder {
             // So short a time ago that they will be seen again well within the window.
             let recent = |at: &Timestamp| now.since(*at) < Millis(self.resolution.0 * 1000) && !hides;
             if let Some(at) = of_page.and_then(|seen| seen(touch)).filter(recent) {
-                self.recent.put(key, Remembered { at, ..next });
+                there.into_iter().chain([key]).for_each(|key| self.recent.put(key, Remembered { at, ..next }));
                 return None;
             }
         }
-        self.recent.put(key, next);
+        there.into_iter().chain([key]).for_each(|key| self.recent.put(key, next));
         Some(urgency)
     }
 

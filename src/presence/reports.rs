@@ -68,7 +68,8 @@ mod tests {
             let touch = Touch { key, was: None, profile: None, said: None, place, tab: None, state: State::Online };
             Report { age: Millis(guest as u32), signal: Signal::Touch(touch) }
         };
-        let out = Report { age: Millis(0), signal: Signal::SignOut(UserId::parse("sally").unwrap()) };
+        let out =
+            Report { age: Millis(0), signal: Signal::SignOut { user: UserId::parse("sally").unwrap(), device: None } };
         let told = vec![touch(1, Some("/b")), touch(2, Some("/a")), touch(3, None), out, touch(4, Some("/b"))];
         let mut reports = Reports::from(told.clone());
         let paths: Vec<_> = reports.places.iter().map(|place| place.path.as_str()).collect();

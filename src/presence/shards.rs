@@ -36,7 +36,12 @@ impl Shards {
 
     /// The one that keeps a member. With another number of objects it is another one for as few members as can be.
     pub fn home(self, key: KeyRef<'_>) -> u32 {
-        if self == Self::ONE { 0 } else { jump(digest(key), self.0) }
+        if self == Self::ONE { 0 } else { self.home_of(digest(key)) }
+    }
+
+    /// The same by what a key comes to.
+    pub fn home_of(self, digest: u64) -> u32 {
+        jump(digest, self.0)
     }
 }
 
@@ -130,7 +135,7 @@ impl From<Shards> for u32 {
 }
 
 /// What a key comes to, evenly spread. What is kept by it would not be found by another one.
-pub(super) fn digest(key: KeyRef<'_>) -> u64 {
+pub fn digest(key: KeyRef<'_>) -> u64 {
     let mut hasher = SipHasher13::new();
     match key {
         MemberKey::User(user) => {

@@ -12,8 +12,9 @@ use crate::identity::User;
 use crate::identity::access::Scope;
 use crate::identity::login::{Basic, Digest, Login};
 use crate::identity::permission::Right;
+use crate::identity::revocation::Change;
 use crate::presence::id::{Invalid, SiteName, TabId, UserId};
-use crate::presence::member::{MemberKey, Profile, Signal, Touch};
+use crate::presence::member::{Evidence, MemberKey, Profile, Signal, Touch};
 use crate::presence::record::Peak;
 use crate::presence::reports::Reports;
 use crate::presence::shards::Claim;
@@ -23,7 +24,7 @@ use crate::presence::totals::Counted;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 9;
+const VERSION: u8 = 10;
 
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,8 @@ pub enum Call {
     HasLogins,
     /// Remember for good that one was; answered with nothing.
     RecordLogins,
+    /// What this user may do has changed: what those see of them who watch here is looked up again. Answered with nothing.
+    Recheck(UserId),
 }
 
 impl Call {
@@ -76,7 +79,8 @@ impl Call {
             | Self::Collect(_)
             | Self::Most
             | Self::HasLogins
-            | Self::RecordLogins => false,
+            | Self::RecordLogins
+            | Self::Recheck(_) => false,
         }
     }
 }
@@ -114,6 +118,8 @@ impl Share {
 pub struct Entry {
     /// What they see.
     pub view: View,
+    /// The permissions that they brought along, where what they see depends on what they may do: that is looked up again.
+    pub perms: Option<Vec<Right>>,
     /// The version that they know already.
     pub since: Option<u64>,
     /// Who they are.
@@ -133,8 +139,8 @@ pub struct Watcher {
     pub key: MemberKey,
     /// How they are shown.
     pub profile: Option<Profile>,
-    /// When that was said.
-    pub said: Option<Timestamp>,
+    /// What that rests on.
+    pub said: Option<Evidence>,
 }
 
 impl Watcher {
@@ -179,6 +185,8 @@ pub enum LoginCall {
     LoadSignOn(Digest),
     /// End it; answered with nothing.
     DeleteSignOn(Digest),
+    /// End all of this user's; answered with nothing.
+    SignOut(UserId),
     /// Forget this user; answered with nothing.
     Erase(UserId),
 }
@@ -234,13 +242,17 @@ pub enum AccountCall {
     Grant(UserId, Right),
     /// May not do this any more; answered with nothing.
     Revoke(UserId, Right),
-    /// What is granted to this user: a `Vec<Right>`.
-    Rights(UserId),
+    /// What is known of these users' accounts, in this order: for each an
+    /// [`Account`](crate::identity::revocation::Account), or none where it cannot be read.
+    Accounts(Vec<UserId>),
+    /// What the site has said of a user then; answered with nothing.
+    Change(Change, Timestamp),
     /// Visitors are recorded for this site: whether it is known from now on. The object that knows all sites is asked.
     AddSite(SiteName),
     /// Whether visitors were ever recorded for this site. The object that knows all sites is asked.
     HasSite(SiteName),
-    /// Forget this user: an `Option<Seconds>`, how long they have to wait where too many had themselves erased of late.
+    /// Forget this user, whose tokens until then are worth nothing: an `Option<Seconds>`, how long they have to wait where too
+    /// many had themselves erased of late.
     Erase {
         /// Who.
         user: UserId,

@@ -2,7 +2,7 @@
 
 use super::Member;
 use super::part::shown;
-use crate::identity::access::{Scope, Subject};
+use crate::identity::access::{Access, Scope, Standing, Subject};
 use crate::presence::id::{PagePath, Topic};
 use crate::presence::site::{self, Counts, Filter, Tally};
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,11 @@ impl Watch {
 }
 
 impl View {
+    /// Whether all of that is for somebody to see.
+    pub fn is_for(&self, who: &Standing, access: &Access) -> bool {
+        access.scope(&self.watch.subjects(), who).is_ok_and(|scope| scope.covers(self.scope))
+    }
+
     /// How many there are to be seen.
     pub fn counts(&self, tally: &Tally<'_>) -> Counts {
         tally.counts(&self.filter())
@@ -168,7 +173,8 @@ mod tests {
         site.apply(Timestamp::from_millis(NOW), vec![touch("sally", "/forum/42"), touch("bob", "/")]);
         let (version, counts) = (site.version(), site.counts());
         let mut messages = vec![view(true, true).state(&Tally::of(&site)), view(false, true).state(&Tally::of(&site))];
-        let gone = Report { age: Millis(0), signal: Signal::SignOut(UserId::parse("bob").unwrap()) };
+        let gone =
+            Report { age: Millis(0), signal: Signal::SignOut { user: UserId::parse("bob").unwrap(), device: None } };
         site.apply(Timestamp::from_millis(NOW + 9), vec![touch("sally", "/radio"), gone, touch("zoe", "/")]);
         for view in [view(true, true), view(true, false), view(false, true)] {
             messages.extend(view.since(&Tally::of(&site), version, Some(counts)));

@@ -45,6 +45,8 @@ pub enum Table {
     Viewers,
     /// Who hides, by their ids.
     Hidden,
+    /// Since when users' tokens are worth nothing, by digests of their ids and by devices.
+    Revoked,
 }
 
 impl Table {
@@ -52,7 +54,8 @@ impl Table {
     pub fn next(self) -> Option<Self> {
         match self {
             Self::Viewers => Some(Self::Hidden),
-            Self::Hidden => None,
+            Self::Hidden => Some(Self::Revoked),
+            Self::Revoked => None,
         }
     }
 }

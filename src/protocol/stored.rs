@@ -12,9 +12,10 @@ use crate::identity::User;
 use crate::identity::login::LoginName;
 use crate::identity::permission::{Object, Permission, Right};
 use crate::presence::columns::{Columns, Read};
-use crate::presence::id::{Avatar, Invalid, Name, UserId};
+use crate::presence::id::{Avatar, DeviceId, Invalid, Name, UserId};
 use crate::presence::member::Profile;
 use crate::presence::record::{self, Stored};
+use crate::presence::revoked::Revocation;
 use crate::presence::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -158,6 +159,60 @@ pub fn grant(mut row: Columns) -> Read<Right> {
     Ok(Right { permission, object: if object.is_empty() { None } else { Some(Object::parse(object)?) } })
 }
 
+/// Writes a digest of a user's id or a device as rows have it that are found by it.
+pub fn write_key(key: u64) -> String {
+    format!("{key:016x}")
+}
+
+/// The same of a device, or of all of them: a key has no room for nothing.
+pub fn write_device(device: Option<DeviceId>) -> String {
+    device.map(|device| write_key(device.0)).unwrap_or_default()
+}
+
+/// Reads a row of `device, at`: since when tokens are worth nothing, on a device or on all of them.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn not_before(mut row: Columns) -> Read<(Option<DeviceId>, Timestamp)> {
+    Ok((read_device(&row.text()?)?, row.time()?))
+}
+
+/// Reads a row of `user, device, at`: the same with whose they are, by a digest. Since when that cannot be read it is since
+/// `now`.
+///
+/// # Errors
+/// When the others cannot be read.
+pub fn revocation(mut row: Columns, now: Timestamp) -> Read<(Revocation, bool)> {
+    let (user, device) = (read_key(&row.text()?)?, read_device(&row.text()?)?);
+    let at = row.time();
+    Ok((Revocation { user, device, at: at.as_ref().map_or(now, |at| *at) }, at.is_ok()))
+}
+
+/// Reads the same from the texts of its columns.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn revocation_of(user: &str, device: &str, at: i64) -> Read<Revocation> {
+    Ok(Revocation { user: read_key(user)?, device: read_device(device)?, at: Timestamp::from_millis(at) })
+}
+
+fn read_key(key: &str) -> Read<u64> {
+    let key = Some(key).filter(|key| key.len() == 16).and_then(|key| u64::from_str_radix(key, 16).ok());
+    key.ok_or_else(|| Invalid::new("the key of a stored row", "be 16 hexadecimal digits"))
+}
+
+fn read_device(device: &str) -> Read<Option<DeviceId>> {
+    if device.is_empty() { Ok(None) } else { Ok(Some(DeviceId(read_key(device)?))) }
+}
+
+/// Reads a row of `permissions, since`: with which the site names a user, a digest of them.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn named(mut row: Columns) -> Read<(String, Timestamp)> {
+    Ok((row.text()?, row.time()?))
+}
+
 /// Reads a row of `value`: the secret of a site.
 ///
 /// # Errors
@@ -286,6 +341,28 @@ mod tests {
         assert_eq!(right(text("can_edit"), text("")).unwrap().to_string(), "can_edit");
         assert_eq!(right(text("can_edit"), text("group:42")).unwrap().to_string(), "can_edit@group:42");
         assert!(right(text("can edit"), text("")).is_err() && right(text("can_edit"), Column::Null).is_err());
+    }
+
+    #[test]
+    fn since_when_tokens_are_worth_nothing_is_read_as_it_was_stored_or_is_unreadable() {
+        let text = |text: &str| Column::Text(text.into());
+        let at = Timestamp::from_millis(5);
+        let read = |device: &str, at: Column| not_before(Columns::of(vec![text(device), at]));
+        for device in [None, Some(DeviceId(0)), Some(DeviceId(u64::MAX))] {
+            assert_eq!(read(&write_device(device), Column::Integer(5)), Ok((device, at)));
+        }
+        assert!(read("", text("5")).is_err() && read("", Column::Null).is_err());
+        assert!(read("7", Column::Integer(5)).is_err() && read("000000000000000g", Column::Integer(5)).is_err());
+        let user = write_key(7);
+        let read =
+            |user: &str, at: Column| revocation(Columns::of(vec![text(user), text(""), at]), Timestamp::from_millis(9));
+        let revoked = |at| Revocation { user: 7, device: None, at: Timestamp::from_millis(at) };
+        assert_eq!(read(&user, Column::Integer(5)), Ok((revoked(5), true)));
+        assert_eq!(read(&user, text("a while ago")), Ok((revoked(9), false)));
+        assert!(read("sally", Column::Integer(5)).is_err());
+        assert_eq!(revocation_of(&user, "", 5), Ok(revoked(5)));
+        assert_eq!(named(Columns::of(vec![text("ff"), Column::Integer(5)])), Ok(("ff".into(), at)));
+        assert!(named(Columns::of(vec![text("ff"), Column::Null])).is_err());
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use super::calls::{self, LOGIN_OBJECTS, Object};
 use super::request::Asked;
-use super::{answers, clock, logins, recording, who};
+use super::{answers, clock, keys, logins, recording, who};
 use crate::config::Config;
 use crate::http::Headers;
 use crate::http::admin::{
-    Admin, AppPasswordBody, AppPasswordId, GrantBody, MAX_SESSION_BODY, SessionBody, SignOnBody, Verb,
+    Admin, AppPasswordBody, AppPasswordId, GrantBody, MAX_SESSION_BODY, SessionBody, SignOnBody, SignOutBody, Verb,
 };
 use crate::http::conditions::Precondition;
 use crate::http::cors::Caller;
@@ -18,14 +18,21 @@ use crate::identity::cookies;
 use crate::identity::login::{Digest, SessionKey};
 use crate::identity::memory::{Memory, VERIFIED};
 use crate::identity::permission::Right;
+use crate::identity::revocation::Change;
 use crate::presence::allowance::{ERASURES, TokenBuckets};
+use crate::presence::attention::Attention;
 use crate::presence::id::{SiteName, UserId};
-use crate::presence::time::Seconds;
+use crate::presence::member::{MemberKey, Signal};
+use crate::presence::reports::Report;
+use crate::presence::shards::Shards;
+use crate::presence::time::{Millis, Seconds};
+use crate::presence::totals::Counted;
 use crate::protocol::admin as body;
 use crate::protocol::call::{AccountCall, AppPassword, Call, LoginCall, Session, SignOn};
 use crate::protocol::metrics::{self, Figures};
+use crate::protocol::relay::RelayCall;
 use base64ct::{Base64UrlUnpadded, Encoding};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::time::Duration;
@@ -72,12 +79,13 @@ pub async fn answer(admin: Admin, asked: &Asked, config: &Config, env: &Env) -> 
         Admin::RevokeByLabel(user, label) => desk.revoke(&AccountCall::RevokeByLabel(user, label)).await,
         Admin::Grant => {
             let GrantBody { user, right } = GrantBody::parse(&asked.body(MAX_BODY).await?)?;
-            desk.change_rights(user.clone(), &AccountCall::Grant(user, right)).await
+            desk.change_rights(user.clone(), &AccountCall::Grant(user, right), config).await
         }
         Admin::Revoke => {
             let GrantBody { user, right } = GrantBody::parse(&asked.body(MAX_BODY).await?)?;
-            desk.change_rights(user.clone(), &AccountCall::Revoke(user, right)).await
+            desk.change_rights(user.clone(), &AccountCall::Revoke(user, right), config).await
         }
+        Admin::SignOut(user) => desk.sign_out(&user, config).await,
         Admin::Metrics => {
             let figures = desk.presence::<Figures>(config.shards.count(), &Call::Metrics, calls::PATIENCE).await?;
             Ok(Reply::new(200, metrics::CONTENT_TYPE, metrics::text(&desk.site, &figures.into_iter().sum())))
@@ -204,10 +212,71 @@ impl Desk<'_> {
         if any { Ok(Reply::no_content()) } else { Err(not_there()) }
     }
 
-    async fn change_rights(&self, user: UserId, call: &AccountCall) -> Answer<Reply> {
+    async fn change_rights(&self, user: UserId, call: &AccountCall, config: &Config) -> Answer<Reply> {
         self.account::<()>(call).await?;
-        who::forget_rights(&self.site, &user);
+        who::forget_account(&self.site, &user);
+        self.have_rechecked(user, config).await;
         Ok(Reply::no_content())
+    }
+
+    /// Has what somebody may do looked up again at once where they watch. Where that fails it is in half a minute.
+    async fn have_rechecked(&self, user: UserId, config: &Config) {
+        let told = match config.shards {
+            Shards::ONE => {
+                let call = Call::Recheck(user);
+                calls::ask::<()>(self.env, Object::Presence(&self.site, 0), &call, calls::PATIENCE_FOR_ONE).await
+            }
+            _ => {
+                let call = RelayCall::Recheck(user);
+                calls::ask::<()>(self.env, Object::Relay(&self.site, 0), &call, calls::PATIENCE_FOR_ONE).await
+            }
+        };
+        told.unwrap_or_else(|error| console_error!("it is not looked up again at once: {error}"));
+    }
+
+    /// Signs a user out, on all devices or on the one that is named: what they were issued until now is worth nothing. Who asks
+    /// again after a failure loses nothing.
+    async fn sign_out(&self, user: &UserId, config: &Config) -> Answer<Reply> {
+        let device = match SignOutBody::parse(&self.asked.body(MAX_BODY).await?)? {
+            SignOutBody::Everywhere => {
+                self.logins_of_all(&LoginCall::SignOut(user.clone()), calls::PATIENCE).await?;
+                None
+            }
+            SignOutBody::Session(key) => {
+                self.end(key.digest(), &LoginCall::DeleteSession(key.digest())).await?;
+                Some(key.digest().device())
+            }
+            SignOutBody::Token(token) => {
+                let keys = keys::get(config, &self.site, self.env, calls::PATIENCE).await;
+                let keys = keys.map_err(|_| Problem::Unavailable)?;
+                let claims = keys.verify(&token, &self.site, clock::now()).filter(|claims| claims.user.id == *user);
+                claims.ok_or_else(|| Problem::BadRequest("the token must be one of this user's".into()))?.device
+            }
+        };
+        let (now, change) = (clock::now(), Change::SignOut(user.clone(), device));
+        let signal = Signal::SignOut { user: user.clone(), device };
+        let home = config.shards.home(MemberKey::User(user));
+        let call = Call::Apply(vec![Report { age: Millis(0), signal }].into(), Counted::default());
+        let (changed, gone) = join(
+            who::change_account(&change, now, &self.site, self.env),
+            self.ask::<Attention>(Object::Presence(&self.site, home), &call, calls::PATIENCE),
+        )
+        .await;
+        changed.map_err(|error| {
+            console_error!("a user was not signed out: {error}");
+            Problem::Unavailable
+        })?;
+        gone?;
+        recording::forget(&self.site, user, device);
+        who::forget_user(&self.site, user);
+        answers::forget(&self.site);
+        Ok(Reply::no_content())
+    }
+
+    /// Asks each of the objects that keep the site's logins.
+    async fn logins_of_all(&self, call: &LoginCall, patience: Duration) -> Answer<()> {
+        let all = (0..LOGIN_OBJECTS).map(|number| self.ask::<()>(Object::Logins(&self.site, number), call, patience));
+        join_all(all).await.into_iter().collect()
     }
 
     /// Has every object forget a user. Who asks again after a failure loses nothing.
@@ -226,14 +295,8 @@ impl Desk<'_> {
         let wait: Option<Seconds> = self.ask(Object::Accounts(&self.site), &call, ERASING_PATIENCE).await?;
         wait.map_or(Ok(()), |wait| Err(Problem::TooManyAttempts(wait)))?;
         ERASED.with_borrow_mut(|erased| erased.keep(key, now.plus(ERASE_AGAIN), None));
-        recording::forget(&self.site, user);
-        let logins = join_all((0..LOGIN_OBJECTS).map(|number| async move {
-            let call = LoginCall::Erase(user.clone());
-            self.ask::<()>(Object::Logins(&self.site, number), &call, ERASING_PATIENCE).await
-        }));
-        for done in logins.await {
-            done?;
-        }
+        recording::forget(&self.site, user, None);
+        self.logins_of_all(&LoginCall::Erase(user.clone()), ERASING_PATIENCE).await?;
         // Those too that keep nothing any more: what was deleted there may still be legible.
         let most: u32 = self.ask(Object::Presence(&self.site, 0), &Call::Most, calls::PATIENCE).await?;
         self.presence::<()>(most, &Call::Erase(user.clone()), ERASING_PATIENCE).await?;

@@ -10,12 +10,11 @@ use crate::http::cors::Caller;
 use crate::http::problem::Problem;
 use crate::http::report::Seen;
 use crate::http::route::Live;
-use crate::identity::Known;
 use crate::identity::access::Standing;
 use crate::identity::memory::Memory;
-use crate::identity::visit::Visitor;
+use crate::identity::{Known, User};
 use crate::presence::id::{SiteName, TabId};
-use crate::presence::member::{MemberKey, State};
+use crate::presence::member::{Evidence, MemberKey, State};
 use crate::presence::shards::Shards;
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::protocol::call::{Entry, Refusal, Watcher};
@@ -103,14 +102,20 @@ async fn entry(live: Live, asked: &Asked, site: &SiteName, config: &Config, env:
         false => Standing::default(),
     };
     let scope = config.access.scope(&subjects, &standing);
-    let view = View { watch: live.watch, scope: scope.map_err(|denied| who::refusal(denied, asked, config))? };
+    let scope = scope.map_err(|denied| who::refusal(denied, asked, config))?;
+    // Where they see no more than any user does, or show the admin token, nothing has to be looked up again.
+    let plain = standing.user.clone().map(|user| User { perms: Vec::new(), ..user });
+    let plain = Standing { user: plain, ..Standing::default() };
+    let depends = !standing.admin && config.access.scope(&subjects, &plain) != Ok(scope);
+    let perms = standing.user.filter(|_| depends).map(|user| user.perms);
+    let view = View { watch: live.watch, scope };
     let keys = keys::get(config, site, env, calls::PATIENCE).await.map_err(|error| {
         console_error!("no keys: {error}");
         calls::problem(&error, "The site's secret")
     })?;
-    let known = who::look_up(&asker, &keys, false, env).await.unwrap_or_default();
+    let known = who::look_up(&asker, &keys, &config.access, false, env).await.unwrap_or_default();
     let (now, window, keys) = (clock::now(), config.window(), &*keys);
-    let visitor = Visitor { asker: &asker, known: known.as_ref(), keys, now, window };
+    let visitor = who::visitor(&asker, known.as_ref(), keys, config);
     let tab = match live.tab {
         Some(tab) => tab,
         None => TabId(random()?),
@@ -120,7 +125,9 @@ async fn entry(live: Live, asked: &Asked, site: &SiteName, config: &Config, env:
         Some(known) => {
             let user = known.user();
             let key = MemberKey::User(user.id.clone());
-            let who = Watcher { key, profile: user.profile.clone(), said: known.said().or(Some(now)) };
+            let evidence = known.evidence();
+            let said = Some(Evidence { said: evidence.said.or(Some(now)), ..evidence });
+            let who = Watcher { key, profile: user.profile.clone(), said };
             match known {
                 Known::Signed(claims) => (who, claims.until),
                 Known::LoggedIn { .. } => (who, now.plus(RECHECK)),
@@ -133,7 +140,7 @@ async fn entry(live: Live, asked: &Asked, site: &SiteName, config: &Config, env:
             (Watcher { key: asker.stranger(keys, now), profile: None, said: None }, midnight.plus(later))
         }
     };
-    Ok(Entry { view, good_until, since: live.since, who, tab, signals })
+    Ok(Entry { view, perms, good_until, since: live.since, who, tab, signals })
 }
 
 fn random() -> Result<u32, Problem> {

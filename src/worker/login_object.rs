@@ -97,6 +97,7 @@ impl LoginObject {
             LoginCall::DeleteSignOn(digest) => {
                 write(&self.store.run("DELETE FROM sign_ons WHERE digest = ?", vec![key(digest)])?)
             }
+            LoginCall::SignOut(user) => write(&self.sign_out(&user)?),
             LoginCall::Erase(user) => write(&self.erase(&user)?),
         })
     }
@@ -155,10 +156,16 @@ impl LoginObject {
         Ok(row.map(columns))
     }
 
-    fn erase(&self, user: &UserId) -> Result<()> {
+    /// Ends all logins of a user.
+    fn sign_out(&self, user: &UserId) -> Result<()> {
         for table in LOGINS {
             self.store.run(&format!("DELETE FROM {table} WHERE user = ?"), vec![user.as_str().into()])?;
         }
+        Ok(())
+    }
+
+    fn erase(&self, user: &UserId) -> Result<()> {
+        self.sign_out(user)?;
         // Also where there was none: one that ended a year ago may still be legible.
         self.store.scrub_soon()
     }

@@ -49,15 +49,23 @@ impl From<Error> for Failure {
 /// What comes of what an object is asked.
 pub type Answer<T> = std::result::Result<T, Failure>;
 
-/// The answer of an object.
-pub fn answered(answer: Answer<Vec<u8>>) -> Result<Response> {
+/// What came of it, or nothing where a row cannot be read, of which the log tells.
+pub fn readable<T>(answer: Answer<T>) -> Result<Option<T>> {
     match answer {
-        Ok(answer) => Response::from_bytes(answer),
+        Ok(answer) => Ok(Some(answer)),
         Err(Failure::Unreadable(why)) => {
             console_error!("a stored row cannot be read, and is left as it is: {why}");
-            Ok(Response::empty()?.with_status(UNREADABLE))
+            Ok(None)
         }
         Err(Failure::Platform(error)) => Err(error),
+    }
+}
+
+/// The answer of an object.
+pub fn answered(answer: Answer<Vec<u8>>) -> Result<Response> {
+    match readable(answer)? {
+        Some(answer) => Response::from_bytes(answer),
+        None => Ok(Response::empty()?.with_status(UNREADABLE)),
     }
 }
 

@@ -2,7 +2,7 @@ use super::headers::PlatformHeaders;
 use super::request::Asked;
 use super::rewrite::Rewriting;
 use super::setup::Setup;
-use super::{answer, calls, clock, keys, recording, who};
+use super::{answer, calls, keys, recording, who};
 use crate::config::{BlockKey, Config, Origin};
 use crate::http::Change;
 use crate::http::Headers;
@@ -15,9 +15,10 @@ use crate::http::reply::Reply;
 use crate::http::report::{PageRequest, Seen, place_of_request};
 use crate::identity::access::Standing;
 use crate::identity::origin::{HEADERS, OriginAnswer, OriginClaim, is_shared, read};
-use crate::identity::visit::{COOKIE_LIFE, CookieChange, Visitor};
+use crate::identity::visit::{COOKIE_LIFE, CookieChange, Visit};
 use crate::identity::{Asker, Keys, Known, cookies};
 use crate::presence::id::SiteName;
+use crate::presence::member::Evidence;
 use crate::protocol::widget;
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, Shared, select};
 use js_sys::futures::JsFuture;
@@ -98,7 +99,7 @@ async fn answered(
     let told = HEADERS.iter().any(|name| answer.headers.has(name));
     let (mut cookie, mut claim) = (None, OriginClaim::Nothing);
     if let Some(visiting) = &visiting {
-        let said = if told { guarded(|| said(&answer, visiting)) } else { None };
+        let said = if told { guarded(|| said(asked, &answer, visiting)) } else { None };
         let said = said.unwrap_or_default();
         claim = said.claim.clone();
         let keys = if told { visiting.signing_keys().await } else { None };
@@ -159,7 +160,8 @@ fn visit(asked: &Asked, setup: &Rc<Setup>, env: &Env, ctx: &Context) -> Option<V
     let config = setup.config().map_err(|problem| console_error!("presence is off: {problem:?}")).ok()?;
     let site = asked.site(config).ok()?;
     let asker = Rc::new(asked.asker(site.clone(), config));
-    let at_hand = keys::at_hand(config, &site).and_then(|keys| Some((who::at_hand(&asker, &keys)?, keys)));
+    let at_hand =
+        keys::at_hand(config, &site).and_then(|keys| Some((who::at_hand(&asker, &keys, &config.access)?, keys)));
     let identity = match at_hand {
         Some((known, keys)) => futures_util::future::ready(Some((keys, known))).boxed_local().shared(),
         None => {
@@ -168,7 +170,7 @@ fn visit(asked: &Asked, setup: &Rc<Setup>, env: &Env, ctx: &Context) -> Option<V
                 let config = setup.config().ok()?;
                 let keys = keys::get(config, &site, &env, calls::PATIENCE).await;
                 let keys = keys.map_err(|error| console_error!("a visit was not recorded: {error}")).ok()?;
-                let known = who::look_up(&asker, &keys, false, &env).await.unwrap_or_default();
+                let known = who::look_up(&asker, &keys, &config.access, false, &env).await.unwrap_or_default();
                 Some((keys, known))
             };
             let identity = identity.boxed_local().shared();
@@ -188,25 +190,23 @@ impl Visiting {
     }
 
     /// Who they are, if that is known by now: all of it, or for a visitor whom the origin has named their signed cookie.
-    fn identity_now(&self, keys: Option<Rc<Keys>>, named: bool) -> Identity {
+    fn identity_now(&self, keys: Option<Rc<Keys>>, named: bool, config: &Config) -> Identity {
         // What is at hand is told when it is asked for, and not before.
         if let Some(identity) = self.identity.clone().now_or_never() {
             return identity;
         }
         let keys = keys.filter(|_| named)?;
-        let known = who::signed(&self.asker, &keys);
+        let known = who::signed(&self.asker, &keys, &config.access);
         Some((keys, known))
-    }
-
-    fn visitor<'a>(&'a self, config: &Config, keys: &'a Keys, known: Option<&'a Known>) -> Visitor<'a> {
-        Visitor { asker: &self.asker, known, keys, now: clock::now(), window: config.window() }
     }
 }
 
 /// What the origin says of the visitor and of the page.
-fn said(answer: &Answer, visiting: &Visiting) -> OriginAnswer {
+fn said(asked: &Asked, answer: &Answer, visiting: &Visiting) -> OriginAnswer {
     match visiting.setup.config() {
-        Ok(config) if config.trust_origin_headers => read(answer.response.status(), &answer.headers),
+        Ok(config) if config.trust_origin_headers => {
+            read(&asked.method, asked, answer.response.status(), &answer.headers)
+        }
         _ => OriginAnswer::default(),
     }
 }
@@ -296,11 +296,12 @@ fn record(
     let OriginAnswer { claim, topic, is_place } = said;
     let place = (document && is_place).then(|| place_of_request(&asked.path, topic)).flatten();
     let seen = Seen { place, ..Seen::default() };
-    if let Some((keys, known)) = visiting.identity_now(keys, claim != OriginClaim::Nothing) {
-        let visitor = visiting.visitor(config, &keys, known.as_ref());
-        let visit = visitor.page(claim, seen);
-        let word = recording::record(visit.signals, &visitor, config, &visiting.env, ctx);
-        return match (visit.cookie, word) {
+    if let Some((keys, known)) = visiting.identity_now(keys, claim != OriginClaim::Nothing, config) {
+        let visitor = who::visitor(&visiting.asker, known.as_ref(), &keys, config);
+        let Visit { signals, cookie, changes } = visitor.page(claim, seen);
+        who::tell_accounts(changes, visitor.now, &visiting.site, &visiting.env, ctx);
+        let word = recording::record(signals, &visitor, config, &visiting.env, ctx);
+        return match (cookie, word) {
             // A shared cache would give what is done to one visitor's cookie to the next.
             (Some(_), _) | (_, Some(_)) if is_shared(&answer.headers) => None,
             (Some(CookieChange::Keep(token)), _) => Some(cookies::keep(&token, asked.secure, COOKIE_LIFE.0)),
@@ -314,8 +315,10 @@ fn record(
         let (Ok(config), Some((keys, known))) = (visiting.setup.config(), visiting.identity.clone().await) else {
             return;
         };
-        let visitor = visiting.visitor(config, &keys, known.as_ref());
-        recording::record(visitor.page(claim, seen).signals, &visitor, config, &visiting.env, &later.context());
+        let (visitor, ctx) = (who::visitor(&visiting.asker, known.as_ref(), &keys, config), later.context());
+        let Visit { signals, changes, .. } = visitor.page(claim, seen);
+        who::tell_accounts(changes, visitor.now, &visiting.site, &visiting.env, &ctx);
+        recording::record(signals, &visitor, config, &visiting.env, &ctx);
     });
     None
 }
@@ -356,18 +359,18 @@ fn rewritten(
 fn viewer(claim: OriginClaim, visiting: Option<Rc<Visiting>>) -> LocalBoxFuture<'static, Standing> {
     let standing = async move {
         let Some(visiting) = visiting else { return Standing::default() };
-        let user = match claim {
-            OriginClaim::User(user) => Some(user),
-            OriginClaim::Nobody => None,
-            OriginClaim::Nothing if !visiting.asker.has_credentials() => None,
+        let (user, evidence) = match claim {
+            OriginClaim::User(user) => (user, Evidence::default()),
+            OriginClaim::Nobody => return Standing::default(),
+            OriginClaim::Nothing if !visiting.asker.has_credentials() => return Standing::default(),
             OriginClaim::Nothing => {
                 let patience = pin!(Delay::from(VIEWER_PATIENCE));
                 let known = select(visiting.identity.clone(), patience).await;
                 let Either::Left((Some((_, Some(known))), _)) = known else { return Standing::default() };
-                Some(known.user().clone())
+                (known.user().clone(), known.evidence())
             }
         };
-        who::standing_of(user, &visiting.site, &visiting.env).await
+        who::standing_of(user, evidence, &visiting.site, &visiting.env).await
     };
     standing.boxed_local()
 }

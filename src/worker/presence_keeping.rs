@@ -1,9 +1,9 @@
 //! What the object that keeps a site's presence keeps besides, and when it sweeps.
 
-use super::clock;
 use super::object::SWEEP;
 use super::presence_object::Presence;
 use super::presence_rows::Sheets;
+use super::{clock, rechecks};
 use crate::presence::site::Outcome;
 use crate::presence::time::Timestamp;
 use worker::Result;
@@ -25,6 +25,7 @@ impl Presence {
             store.run("DELETE FROM viewers WHERE at < ?", vec![before.into()])?;
             store.run("DELETE FROM hidden WHERE at < ?", vec![before.into()])?;
             store.run("DELETE FROM aside WHERE at < ?", vec![before.into()])?;
+            presence.prune_revoked()?;
             let (slots, writes) = site.sweep();
             for slot in slots {
                 store.run("DELETE FROM ring WHERE slot = ?", vec![slot.into()])?;
@@ -42,5 +43,23 @@ impl Presence {
     /// Since when it is to be told when somebody was last here.
     pub fn since(&self) -> Result<Timestamp> {
         Ok(clock::now().minus(self.config()?.last_seen_timeout))
+    }
+
+    /// Has it looked up again what those may do who watch, where that is due: until then nothing is told.
+    pub fn recheck(&self, now: Timestamp) -> bool {
+        let users = self.room.borrow().to_recheck(now);
+        let (false, Some(this)) = (users.is_empty(), self.this.upgrade()) else { return false };
+        if !self.rechecking.replace(true) {
+            self.store.wait_until(async move {
+                let site = this.among.share().map(|share| share.site.clone());
+                let looked_up = rechecks::look_up(users, site, &this.env).await;
+                this.rechecking.set(false);
+                let Ok(config) = this.config() else { return };
+                let left = this.room.borrow_mut().recheck(clock::now(), &looked_up, &config.access);
+                this.hear(left);
+                this.work();
+            });
+        }
+        true
     }
 }

@@ -13,11 +13,13 @@ use crate::presence::id::UserId;
 use crate::presence::member::{KeyRef, MemberKey, Viewed};
 use crate::presence::record;
 use crate::presence::reports::{Report, Reports};
-use crate::presence::shards::{Claim, Shards};
+use crate::presence::revoked::Revocation;
+use crate::presence::shards::{Claim, Shards, digest};
 use crate::presence::site::{Outcome, Site};
 use crate::presence::time::{Seconds, Timestamp};
 use crate::protocol::call::{Call, Share};
 use crate::protocol::moves::{LOAD, Load, Place, Row, Table, Taken, Wish};
+use crate::protocol::stored;
 use futures_util::future::join_all;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -38,6 +40,12 @@ const UNSETTLED: u32 = 0;
 
 /// What stands between a topic and who has looked at it: neither has control characters.
 const SEPARATOR: char = '\u{1f}';
+
+/// The revocation that a row of the table of these tells.
+fn revocation_in(key: &str, data: &[u8]) -> Option<Revocation> {
+    let (user, device) = key.split_once(SEPARATOR)?;
+    stored::revocation_of(user, device, std::str::from_utf8(data).ok()?.parse().ok()?).ok()
+}
 
 /// An object among those of its site.
 pub struct Among {
@@ -165,6 +173,11 @@ impl Presence {
                         site.know_hidden(hidden.clone());
                         outcome.hidden.extend(hidden.map(|(user, since)| (user, Some(since))));
                     }
+                    Table::Revoked => {
+                        let revocation = revocation_in(key, data);
+                        site.know_revoked(revocation);
+                        outcome.revoked.extend(revocation);
+                    }
                 }
             }
             presence.keep(outcome)
@@ -188,7 +201,7 @@ impl Presence {
                 Ok(Load { packed: site.pack(&members), members, next: Place::Online, ..Load::default() })
             }),
             Place::Register(from) => self.gone_of(from, |user| shards.home(KeyRef::User(user)) == home),
-            Place::Table(table, after) => self.rows_of(table, &after, |key| shards.home(key.borrow()) == home),
+            Place::Table(table, after) => self.rows_of(table, &after, |digest| shards.home_of(digest) == home),
             Place::Nowhere => Ok(Load::default()),
         }
     }
@@ -223,7 +236,7 @@ impl Presence {
     }
 
     /// The rows among the next ones of a table that are somebody else's.
-    fn rows_of(&self, table: Table, after: &str, moves: impl Fn(&MemberKey) -> bool) -> Result<Load> {
+    fn rows_of(&self, table: Table, after: &str, moves: impl Fn(u64) -> bool) -> Result<Load> {
         let (topic, by) = after.split_once(SEPARATOR).unwrap_or_default();
         let (query, mut bindings) = match table {
             Table::Hidden => (
@@ -232,6 +245,10 @@ impl Presence {
             ),
             Table::Viewers => (
                 "SELECT topic || char(31) || viewer, data FROM viewers WHERE (topic, viewer) > (?, ?) ORDER BY topic, viewer LIMIT ?",
+                vec![topic.into(), by.into()],
+            ),
+            Table::Revoked => (
+                "SELECT user || char(31) || device, CAST(CAST(at AS TEXT) AS BLOB) FROM not_before WHERE (user, device) > (?, ?) ORDER BY user, device LIMIT ?",
                 vec![topic.into(), by.into()],
             ),
         };
@@ -247,10 +264,11 @@ impl Presence {
             (None, None) => Place::Nowhere,
         };
         let of = |row: &Row| match table {
-            Table::Hidden => UserId::parse(row.key.as_str()).ok().map(MemberKey::User),
-            Table::Viewers => record::decode::<Viewed>(&row.data).ok().map(|viewed| viewed.viewer),
+            Table::Hidden => UserId::parse(row.key.as_str()).ok().map(|user| digest(MemberKey::User(&user))),
+            Table::Viewers => record::decode::<Viewed>(&row.data).ok().map(|viewed| digest(viewed.viewer.borrow())),
+            Table::Revoked => revocation_in(&row.key, &row.data).map(|revocation| revocation.user),
         };
-        rows.retain(|row| of(row).is_some_and(|key| moves(&key)));
+        rows.retain(|row| of(row).is_some_and(&moves));
         Ok(Load { rows, next, ..Load::default() })
     }
 
@@ -265,7 +283,11 @@ impl Presence {
                     let bindings = vec![topic.into(), by.into()];
                     self.store.run("DELETE FROM viewers WHERE topic = ? AND viewer = ?", bindings)?;
                 }
-                (Table::Viewers, None) => {}
+                (Table::Revoked, Some((user, device))) => {
+                    let bindings = vec![user.into(), device.into()];
+                    self.store.run("DELETE FROM not_before WHERE user = ? AND device = ?", bindings)?;
+                }
+                (Table::Viewers | Table::Revoked, None) => {}
             }
         }
         if !taken.members.is_empty() {

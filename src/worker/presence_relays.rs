@@ -14,7 +14,7 @@ use crate::presence::record::{self, Head};
 use crate::presence::site::changes::RECALL;
 use crate::presence::site::{Lease, Site, version_at};
 use crate::presence::time::{Millis, Seconds, Timestamp};
-use crate::protocol::relay::{Follow, Followed, RelayCall};
+use crate::protocol::relay::{Ended, Follow, Followed, RelayCall};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use worker::{Result, console_error};
@@ -53,7 +53,7 @@ pub struct Relays {
     untold: RefCell<Vec<Vec<u8>>>,
     untold_bytes: Cell<usize>,
     /// Who is known by that key no more.
-    ended: RefCell<Vec<MemberKey>>,
+    ended: RefCell<Vec<Ended>>,
     telling: Cell<bool>,
     /// How many times a relay has asked to follow.
     asked: Cell<u64>,
@@ -95,14 +95,14 @@ impl Relays {
     }
 
     /// Keeps who is known by that key no more, to be told.
-    pub fn note_ended(&self, key: MemberKey) {
+    pub fn note_ended(&self, ended: Ended) {
         if self.followed.get() {
-            self.ended.borrow_mut().push(key);
+            self.ended.borrow_mut().push(ended);
         }
     }
 
     /// Takes back who was not told of.
-    fn tell_again(&self, mut ended: Vec<MemberKey>) {
+    fn tell_again(&self, mut ended: Vec<Ended>) {
         ended.append(&mut self.ended.borrow_mut());
         ended.drain(..ended.len().saturating_sub(MAX_ENDED));
         self.ended.replace(ended);

@@ -3,19 +3,23 @@
 use super::sockets::{Sockets, attach, attached, send};
 use crate::http::problem::Problem;
 use crate::http::report::{Seen, Sent};
+use crate::identity::User;
+use crate::identity::access::{Access, Standing};
+use crate::identity::permission::Right;
+use crate::identity::revocation::Account;
 use crate::presence::allowance::{Allowance, Verdict};
-use crate::presence::id::{TabId, UserId};
+use crate::presence::id::{DeviceId, TabId, UserId};
 use crate::presence::member::{MemberKey, Signal};
 use crate::presence::pulse;
 use crate::presence::reports::Report;
 use crate::presence::site::{Lease, MAX_TABS, Tally};
-use crate::presence::time::{Millis, Timestamp};
+use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::presence::watchers::{WatcherId, Watchers};
 use crate::protocol::call::{Entry, Refusal, Watcher, read, write};
 use crate::protocol::live::View;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use wasm_bindgen::JsValue;
 use worker::Result;
 
@@ -37,6 +41,12 @@ const MAX_OF_ONE: usize = 32;
 /// The most sockets of one object; the platform takes 32,768.
 const MAX_SOCKETS: usize = 30_000;
 
+/// How long ago it may have been looked up what somebody may do, before they are told more that depends on it.
+const RECHECK: Seconds = Seconds(30);
+
+/// Of so many users at a time it is looked up again.
+const MAX_RECHECKED: usize = 500;
+
 /// How many bytes may wait for a client, beyond the longest message that it was sent.
 const MAX_UNREAD: usize = 256 * 1024;
 
@@ -46,6 +56,11 @@ struct Seat {
     id: WatcherId,
     view: View,
     who: Watcher,
+    /// The permissions that they brought along, where what they see depends on what they may do.
+    perms: Option<Vec<Right>>,
+    /// When that was looked up last; anew after a sleep.
+    #[serde(skip)]
+    checked: Cell<Timestamp>,
     /// Until when they are who they are, and let see that.
     good_until: Timestamp,
     /// The socket's own, and those that it has told of.
@@ -66,6 +81,8 @@ pub struct Room {
     /// What those who sent something may still send.
     allowances: HashMap<WatcherId, Allowance>,
     last: WatcherId,
+    /// Who sees what depends on what they may do.
+    depending: BTreeSet<WatcherId>,
     /// When to look next who has fallen silent.
     look_at: Option<Timestamp>,
     /// When somebody has to show again who they are.
@@ -80,7 +97,7 @@ impl Room {
     pub fn of(sockets: Sockets) -> Self {
         let (mut watchers, mut seats, mut last) = (Watchers::default(), HashMap::new(), 0);
         let mut held: HashMap<MemberKey, Vec<WatcherId>> = HashMap::new();
-        let mut expires_at = None;
+        let (mut expires_at, mut depending) = (None, BTreeSet::new());
         for socket in sockets.open() {
             let Some(seat) = attached(&socket).and_then(|data| read::<Seat>(&data).ok()) else {
                 let _ = socket.close();
@@ -90,6 +107,7 @@ impl Room {
             watchers.add(seat.id, seat.view.clone(), None);
             held.entry(seat.who.key.clone()).or_default().push(seat.id);
             expires_at = earliest(expires_at, seat.good_until);
+            depending.extend(seat.perms.is_some().then_some(seat.id));
             seats.insert(seat.id, (socket, seat));
         }
         Self {
@@ -99,6 +117,7 @@ impl Room {
             held,
             allowances: HashMap::new(),
             last,
+            depending,
             look_at: None,
             expires_at,
             accompanied: false,
@@ -130,7 +149,7 @@ impl Room {
     /// Lets somebody in, and tells them how things are. Their end of the socket is given back.
     pub fn enter(&mut self, entry: Entry, tally: &Tally<'_>, now: Timestamp) -> Result<web_sys::WebSocket> {
         let (server, client) = self.sockets.accept()?;
-        let Entry { view, since, who, good_until, tab, .. } = entry;
+        let Entry { view, perms, since, who, good_until, tab, .. } = entry;
         let told = since.and_then(|version| view.since(tally, version, None)).unwrap_or_else(|| view.state(tally));
         let counts = view.counts(tally);
         server.send_with_str(&told)?;
@@ -139,7 +158,10 @@ impl Room {
         self.look_at = self.look_at.or(Some(now.plus(pulse::SILENCE)));
         self.expires_at = earliest(self.expires_at, good_until);
         let longest = Cell::new(told.len());
-        let seat = Seat { id: self.last, view, who, good_until, tabs: vec![tab], heard: now, longest };
+        // It may have been looked up a while ago: before more is told it is looked up again.
+        self.depending.extend(perms.is_some().then_some(self.last));
+        let (id, tabs, checked) = (self.last, vec![tab], Cell::default());
+        let seat = Seat { id, view, who, perms, checked, good_until, tabs, heard: now, longest };
         attach(&server, &write(&seat));
         self.watchers.add(seat.id, seat.view.clone(), Some((tally.version(), counts)));
         self.seats.insert(seat.id, (server, seat));
@@ -199,9 +221,55 @@ impl Room {
         self.held.contains_key(who)
     }
 
-    /// Shows a user out who is one no more. They may come again as whoever they are now.
-    pub fn dismiss(&mut self, user: &UserId) {
-        self.sign_out(&MemberKey::User(user.clone()), "signed out");
+    /// Shows a user out who is one no more, or no more on one of their devices. They may come again as whoever they are now.
+    pub fn dismiss(&mut self, user: &UserId, device: Option<DeviceId>) {
+        let key = MemberKey::User(user.clone());
+        if device.is_none() {
+            return self.sign_out(&key, "signed out");
+        }
+        let on_device = |(_, seat): &&(web_sys::WebSocket, Seat)| seat.who.said.and_then(|said| said.device) == device;
+        let all = self.held.get(&key).into_iter().flatten().filter_map(|id| self.seats.get(id));
+        let theirs: Vec<_> = all.filter(on_device).map(|(_, seat)| seat.id).collect();
+        theirs.into_iter().for_each(|id| self.send_away(id, "signed out"));
+    }
+
+    /// Users of whom it has to be looked up again what they may do, before anything more is told.
+    pub fn to_recheck(&self, now: Timestamp) -> Vec<UserId> {
+        let seats = self.depending.iter().filter_map(|id| self.seats.get(id));
+        let due = seats.filter(|(_, seat)| {
+            let checked = seat.checked.get();
+            checked > now || checked.plus(RECHECK) <= now
+        });
+        let mut users: Vec<_> = due.filter_map(|(_, seat)| user_of(&seat.who).cloned()).collect();
+        users.sort_unstable();
+        users.dedup();
+        users.truncate(MAX_RECHECKED);
+        users
+    }
+
+    /// Has it looked up again what a user may do, as that has changed.
+    pub fn recheck_soon(&self, user: &UserId) {
+        let seats = self.depending.iter().filter_map(|id| self.seats.get(id));
+        seats
+            .filter(|(_, seat)| user_of(&seat.who) == Some(user))
+            .for_each(|(_, seat)| seat.checked.set(Timestamp::default()));
+    }
+
+    /// Shows those of these users out who may not see any more what they do; they may come again, to see what they may. What
+    /// that means is given back. Where it could not be looked up what they may do, it is nothing.
+    pub fn recheck(&mut self, now: Timestamp, looked_up: &[(UserId, Option<Account>)], access: &Access) -> Vec<Signal> {
+        let mut over = Vec::new();
+        for (_, seat) in self.depending.iter().filter_map(|id| self.seats.get(id)) {
+            let (Some(user), Some(perms)) = (user_of(&seat.who), &seat.perms) else { continue };
+            let Some((_, account)) = looked_up.iter().find(|(other, _)| other == user) else { continue };
+            let user = User { id: user.clone(), profile: None, perms: perms.clone() };
+            let standing = Standing::of(user, seat.who.said.unwrap_or_default(), account.as_ref());
+            match account.is_some() && seat.view.is_for(&standing, access) {
+                true => seat.checked.set(now),
+                false => over.push(seat.id),
+            }
+        }
+        over.into_iter().flat_map(|id| self.show_out(id, SIGNED_OUT, "what you may see has changed")).collect()
     }
 
     /// The same for a guest who is a user now: else their other pages would go on as another visitor.
@@ -341,6 +409,7 @@ impl Room {
         attach(&socket, &[]);
         self.watchers.remove(id);
         self.allowances.remove(&id);
+        self.depending.remove(&id);
         if let Some(held) = self.held.get_mut(&seat.who.key) {
             held.retain(|other| *other != id);
             if held.is_empty() {
@@ -354,6 +423,10 @@ impl Room {
         let seat = read::<Seat>(&attached(socket)?).ok()?;
         Some((seat.id, self.seats.contains_key(&seat.id)))
     }
+}
+
+fn user_of(who: &Watcher) -> Option<&UserId> {
+    if let MemberKey::User(user) = &who.key { Some(user) } else { None }
 }
 
 /// A close's reason has room for 123 bytes.

@@ -7,6 +7,7 @@ use crate::presence::id::{Topic, UserId};
 use crate::presence::member::{Departure, MemberKey, Viewed};
 use crate::presence::record::{self, Head};
 use crate::presence::register::{Filled, Form, Shelf};
+use crate::presence::revoked::{KEPT_FOR_DEVICE, KEPT_FOR_USER, MAX_REVOKED, Revocation};
 use crate::presence::site::erasing::topic_of;
 use crate::presence::site::{Outcome, Rows, Site};
 use crate::presence::time::Timestamp;
@@ -23,7 +24,7 @@ pub const LOGINS: &str = "logins";
 
 /// Its tables. Each column is a plain value and stays what it is, and what `data` holds has the number of its form in its
 /// first byte (see `presence::record`): a release may add tables and forms, and change none (rows are copied whole).
-pub const TABLES: [Table; 7] = [
+pub const TABLES: [Table; 8] = [
     // One row a batch, written over when its time has passed.
     ("ring", "(slot INTEGER PRIMARY KEY, data BLOB NOT NULL)"),
     // Users who went of late, one row for those who went at about the same time.
@@ -40,6 +41,9 @@ pub const TABLES: [Table; 7] = [
     super::kept::TABLE,
     // What this release cannot read, of which the place was needed: which form it has by its number, and since when it is here.
     ("aside", "(id INTEGER PRIMARY KEY, form INTEGER NOT NULL, at INTEGER NOT NULL, data BLOB NOT NULL)"),
+    // Since when a user's tokens are worth nothing, on a device or (where it is empty) on all of them. Users are told by a
+    // digest here, as it is kept of who was erased too.
+    ("not_before", "(user TEXT, device TEXT, at INTEGER NOT NULL, PRIMARY KEY (user, device)) WITHOUT ROWID"),
 ];
 
 /// Storage that was begun before it was recorded whether the site has logins may be of one that has.
@@ -120,6 +124,12 @@ impl Presence {
                 None => self.store.run("DELETE FROM hidden WHERE user = ?", vec![user.as_str().into()])?,
             }
         }
+        for Revocation { user, device, at } in &outcome.revoked {
+            self.store.run(
+                "INSERT INTO not_before VALUES (?, ?, ?) ON CONFLICT (user, device) DO UPDATE SET at = MAX(at, excluded.at)",
+                vec![stored::write_key(*user).into(), stored::write_device(*device).into(), at.as_millis().into()],
+            )?;
+        }
         for write in outcome.writes {
             self.relays.note_row(&write.data);
             self.store.run(
@@ -142,6 +152,27 @@ impl Presence {
         getrandom::fill(&mut secret).map_err(|error| Error::RustError(error.to_string()))?;
         self.store.run("INSERT INTO kept VALUES ('secret', ?)", vec![secret.clone().into()])?;
         Ok(secret)
+    }
+
+    /// Since when users' tokens are worth nothing, as it was kept. Where it cannot be read since when, it is since now.
+    pub fn revoked(&self, now: Timestamp) -> Result<Vec<Revocation>> {
+        let limit = SqlStorageValue::Integer(MAX_REVOKED as i64);
+        let rows = self.store.rows("SELECT user, device, at FROM not_before ORDER BY at DESC LIMIT ?", vec![limit])?;
+        let revoked = rows.into_iter().filter_map(|row| {
+            let read = stored::revocation(columns(row), now);
+            self.store.count_unreadable(u64::from(!matches!(read, Ok((_, true)))));
+            Some(read.ok()?.0)
+        });
+        Ok(revoked.collect())
+    }
+
+    /// Forgets of those what can matter no more.
+    pub fn prune_revoked(&self) -> Result<()> {
+        let before = |kept| SqlStorageValue::from(clock::now().minus(kept).as_millis());
+        self.store.run(
+            "DELETE FROM not_before WHERE at < ? OR (device <> '' AND at < ?)",
+            vec![before(KEPT_FOR_USER), before(KEPT_FOR_DEVICE)],
+        )
     }
 
     pub fn erase(&self, site: &mut Site, user: &UserId) -> Result<()> {

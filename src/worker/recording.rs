@@ -10,13 +10,14 @@ use crate::http::problem::Problem;
 use crate::http::report::Seen;
 use crate::identity::visit::Visitor;
 use crate::presence::attention::Attention;
-use crate::presence::id::{SiteName, TabId, UserId};
-use crate::presence::member::{KeyRef, MemberKey, Signal, Touch};
+use crate::presence::id::{DeviceId, SiteName, TabId, UserId};
+use crate::presence::member::{KeyRef, Signal, Touch};
 use crate::presence::recorder::Recorder;
 use crate::presence::reports::Report;
 use crate::presence::time::{Millis, Timestamp};
 use crate::presence::totals::Counted;
 use crate::protocol::call::Call;
+use crate::protocol::relay::Ended;
 use futures_util::future::{join_all, select};
 use js_sys::futures::{JsFuture, future_to_promise};
 use std::cell::RefCell;
@@ -61,9 +62,9 @@ async fn record_as(
     })?;
     let asker = asked.asker(site.clone(), config);
     // Who cannot be looked up is a guest.
-    let known = who::look_up(&asker, &keys, false, env).await.unwrap_or_default();
-    let (now, window) = (clock::now(), config.window());
-    let visitor = Visitor { asker: &asker, known: known.as_ref(), keys: &keys, now, window };
+    let known = who::look_up(&asker, &keys, &config.access, false, env).await.unwrap_or_default();
+    let now = clock::now();
+    let visitor = who::visitor(&asker, known.as_ref(), &keys, config);
     for signal in signals(&visitor) {
         let due = with(&site, config, |recorder| recorder.take(now, signal));
         send_when_due(due, &site, env, ctx);
@@ -90,7 +91,7 @@ pub fn record(
                 Signal::Touch(touch) if touch.place.is_some() && recorder.has_neighbours(now) => {
                     Some(secret.mark(touch, site, now))
                 }
-                Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut(_) => None,
+                Signal::Touch(_) | Signal::Leave { .. } | Signal::SignOut { .. } => None,
             };
             (recorder.take_of_page(now, signal, seen), word)
         });
@@ -177,13 +178,13 @@ pub fn count_unreadable(site: &SiteName, env: &Env) {
 }
 
 /// Notes who is known by their key no more.
-pub fn end(site: &SiteName, ended: &[MemberKey]) {
-    with_known(site, |recorder| ended.iter().for_each(|key| recorder.end(clock::now(), key)));
+pub fn end(site: &SiteName, ended: &[Ended]) {
+    with_known(site, |recorder| ended.iter().for_each(|(key, device)| recorder.end(clock::now(), key, *device)));
 }
 
-/// Forgets a user, and what of theirs was still to be sent.
-pub fn forget(site: &SiteName, user: &UserId) {
-    with_known(site, |recorder| recorder.erase(clock::now(), user));
+/// Forgets a user, or what was heard of them from one of their devices, and what of that was still to be sent.
+pub fn forget(site: &SiteName, user: &UserId, device: Option<DeviceId>) {
+    with_known(site, |recorder| recorder.erase(clock::now(), user, device));
 }
 
 async fn send_in(hold: Millis, site: SiteName, env: Env) {

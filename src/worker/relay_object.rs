@@ -12,7 +12,7 @@ use super::presence_object::{ENTRY, REFUSED};
 use super::presence_room::Room;
 use super::sockets::Sockets;
 use super::waiting::{Timer, Together};
-use super::{clock, recording};
+use super::{clock, rechecks, recording};
 use crate::config::Config;
 use crate::presence::copies::{Copies, Progress};
 use crate::presence::member::{MemberKey, Signal};
@@ -22,7 +22,7 @@ use crate::presence::shards::Shards;
 use crate::presence::site::Lease;
 use crate::presence::time::{Millis, Seconds, Timestamp};
 use crate::protocol::call::{Call, Entry, Share, read_text, write};
-use crate::protocol::relay::{Follow, Followed, RelayCall};
+use crate::protocol::relay::{Ended, Follow, Followed, RelayCall};
 use futures_util::future::{FutureExt, join, join_all, select};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,22 +60,22 @@ pub struct RelayObject {
     relay: AssertUnwindSafe<Rc<Relay>>,
 }
 
-struct Relay {
-    this: Weak<Self>,
-    store: Store,
-    env: Env,
+pub(super) struct Relay {
+    pub(super) this: Weak<Self>,
+    pub(super) store: Store,
+    pub(super) env: Env,
     config: std::result::Result<Config, String>,
-    share: Option<Share>,
-    room: RefCell<Room>,
+    pub(super) share: Option<Share>,
+    pub(super) room: RefCell<Room>,
     copies: RefCell<Copies>,
     /// Whether every part was copied, or asked for in vain.
     ready: Cell<bool>,
     renewing: Together,
     /// To which it passes on what it is told.
-    below: RefCell<BTreeSet<u32>>,
+    pub(super) below: RefCell<BTreeSet<u32>>,
     /// How many times one of them has said so, and whether those are known that did before it was started anew.
-    belows: Cell<u64>,
-    recalled: Cell<bool>,
+    pub(super) belows: Cell<u64>,
+    pub(super) recalled: Cell<bool>,
     /// Parts that are being asked for where they are, and which version of theirs is wanted.
     catching_up: RefCell<BTreeMap<u32, u64>>,
     /// How many are about to watch.
@@ -84,6 +84,8 @@ struct Relay {
     connecting: RefCell<Vec<Lease>>,
     connected_at: Cell<Option<Timestamp>>,
     timer: Timer,
+    /// Whether it is being looked up what those may do who watch.
+    rechecking: Cell<bool>,
     /// When the parts were told last which pages are open.
     renewed_at: Cell<Option<Timestamp>>,
 }
@@ -114,6 +116,7 @@ impl DurableObject for RelayObject {
             connecting: RefCell::default(),
             connected_at: Cell::new(None),
             timer: Timer::default(),
+            rechecking: Cell::new(false),
             renewed_at: Cell::new(None),
         });
         relay.note_company();
@@ -135,6 +138,11 @@ impl DurableObject for RelayObject {
             RelayCall::Progress(progress, ended, known) => {
                 relay.recall_below(known);
                 write(&relay.hear(progress, ended))
+            }
+            RelayCall::Recheck(user) => {
+                relay.room.borrow().recheck_soon(&user);
+                relay.pass_on_recheck(&user);
+                write(&())
             }
             RelayCall::Below(number) => {
                 relay.belows.set(relay.belows.get() + 1);
@@ -194,7 +202,7 @@ impl Relay {
         self.config.as_ref().map_err(|error| Error::RustError(error.clone()))
     }
 
-    fn share(&self) -> Result<&Share> {
+    pub(super) fn share(&self) -> Result<&Share> {
         self.share.as_ref().ok_or_else(|| Error::RustError("it does not know its name".into()))
     }
 
@@ -284,23 +292,8 @@ impl Relay {
         }
     }
 
-    /// Notes whether others watch by another relay.
-    fn note_company(&self) {
-        let below_another = self.share.as_ref().is_some_and(|share| share.number > 0);
-        self.room.borrow_mut().accompanied = below_another || !self.below.borrow().is_empty();
-    }
-
-    /// Passes on to these again what it is told, where it was started anew: they say so themselves only in a while, and who has
-    /// signed out must not be seen there until then.
-    fn recall_below(&self, known: Vec<u32>) {
-        if !self.recalled.replace(true) && self.share.as_ref().is_some_and(|share| share.number == 0) {
-            self.below.borrow_mut().extend(known.into_iter().filter(|number| *number > 0));
-            self.note_company();
-        }
-    }
-
     /// Hears what has become of a part, and says whether anybody wants to know.
-    fn hear(&self, progress: Progress, ended: Vec<MemberKey>) -> bool {
+    fn hear(&self, progress: Progress, ended: Vec<Ended>) -> bool {
         let wanted = !self.room.borrow().is_empty() || !self.below.borrow().is_empty() || self.entering.get() > 0;
         self.pass_on(&progress, &ended);
         if let Ok(share) = self.share() {
@@ -308,9 +301,9 @@ impl Relay {
             recording::end(&share.site, &ended);
         }
         let mut room = self.room.borrow_mut();
-        for key in &ended {
+        for (key, device) in &ended {
             match key {
-                MemberKey::User(user) => room.dismiss(user),
+                MemberKey::User(user) => room.dismiss(user, *device),
                 MemberKey::Guest(_) | MemberKey::Bot(_) => room.dismiss_guest(key),
             }
         }
@@ -320,31 +313,6 @@ impl Relay {
         }
         self.tell();
         wanted
-    }
-
-    /// Passes on to the relays below what has become of a part. One that does not want it any more is told no more.
-    fn pass_on(&self, progress: &Progress, ended: &[MemberKey]) {
-        let (Ok(share), Some(this)) = (self.share(), self.this.upgrade()) else { return };
-        for number in self.below.borrow().iter().copied() {
-            let (this, site, belows) = (this.clone(), share.site.clone(), self.belows.get());
-            let (again, call) = (!ended.is_empty(), RelayCall::Progress(progress.clone(), ended.to_vec(), Vec::new()));
-            self.store.wait_until(async move {
-                let mut attempt = 0;
-                let wanted = loop {
-                    let wanted = calls::ask::<bool>(&this.env, Object::Relay(&site, number), &call, PATIENCE).await;
-                    // What else has become of the part it asks for; who is known by their key no more it cannot.
-                    if !again || wanted.is_ok() || attempt == 3 {
-                        break wanted;
-                    }
-                    attempt += 1;
-                    Delay::from(Duration::from_secs(attempt)).await;
-                };
-                if matches!(wanted, Ok(false)) && this.belows.get() == belows {
-                    this.below.borrow_mut().remove(&number);
-                    this.note_company();
-                }
-            });
-        }
     }
 
     /// Comes to where a part is that has got this far, whatever the others do.
@@ -470,6 +438,8 @@ impl Relay {
         self.wake_in_time();
         let due = self.room.borrow().due(now, self.copies.borrow().tally().version());
         match due {
+            // They are told when that is known.
+            Some(Millis(0)) if self.recheck(now) => {}
             Some(Millis(0)) => {
                 let left = self.room.borrow_mut().tell(now, &self.copies.borrow().tally());
                 self.copies.borrow_mut().note_told();
@@ -478,6 +448,24 @@ impl Relay {
             Some(wait) => self.tell_in(wait),
             None => {}
         }
+    }
+
+    /// Has it looked up again what those may do who watch, where that is due: until then nothing is told.
+    fn recheck(&self, now: Timestamp) -> bool {
+        let users = self.room.borrow().to_recheck(now);
+        let (false, Some(this)) = (users.is_empty(), self.this.upgrade()) else { return false };
+        if !self.rechecking.replace(true) {
+            self.store.wait_until(async move {
+                let site = this.share.as_ref().map(|share| share.site.clone());
+                let looked_up = rechecks::look_up(users, site, &this.env).await;
+                this.rechecking.set(false);
+                let Ok(config) = this.config() else { return };
+                let left = this.room.borrow_mut().recheck(clock::now(), &looked_up, &config.access);
+                this.say(left);
+                this.tell();
+            });
+        }
+        true
     }
 
     /// The pages that are known to be open.

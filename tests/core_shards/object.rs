@@ -6,6 +6,7 @@ use whos_online::presence::copies::Progress;
 use whos_online::presence::id::{Topic, UserId};
 use whos_online::presence::member::{Departure, KeyRef, MemberKey, Viewed};
 use whos_online::presence::reports::Reports;
+use whos_online::presence::revoked::Revocation;
 use whos_online::presence::site::{Outcome, Site};
 use whos_online::presence::time::Timestamp;
 use whos_online::protocol::Kept;
@@ -20,6 +21,7 @@ pub struct Object {
     pub departures: BTreeMap<String, Departure>,
     pub views: BTreeMap<(String, MemberKey, bool), Viewed>,
     pub hidden: BTreeMap<String, Timestamp>,
+    pub revoked: Vec<Revocation>,
 }
 
 impl Object {
@@ -32,6 +34,7 @@ impl Object {
             departures: BTreeMap::new(),
             views: BTreeMap::new(),
             hidden: BTreeMap::new(),
+            revoked: Vec::new(),
         }
     }
 
@@ -45,9 +48,10 @@ impl Object {
         self.keep(outcome);
     }
 
-    pub fn keep(&mut self, Outcome { writes, departures, views, hidden }: Outcome) {
+    pub fn keep(&mut self, Outcome { writes, departures, views, hidden, revoked }: Outcome) {
         self.untold.extend(writes.iter().map(|write| write.data.clone()));
         self.rows.extend(writes.into_iter().map(|write| (write.slot, write.data)));
+        self.revoked.extend(revoked);
         departures.into_iter().for_each(|departure| self.keep_departure(departure));
         views.into_iter().for_each(|view| self.keep_view(view));
         for (user, since) in hidden {
@@ -81,6 +85,7 @@ impl Object {
         outcome.departures.retain(|departure| is_own(MemberKey::User(&departure.user)));
         outcome.views.retain(|viewed| is_own(viewed.viewer.borrow()));
         site.know_hidden(self.hidden.iter().map(|(user, at)| (UserId::parse(user.as_str()).unwrap(), *at)));
+        site.know_revoked(self.revoked.iter().copied());
         self.site = site;
         // What it had to tell is forgotten, and whom.
         (self.untold, self.told) = (Vec::new(), None);

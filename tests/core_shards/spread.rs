@@ -95,6 +95,12 @@ impl Spread {
             let known = hidden.iter().map(|(id, since)| (UserId::parse(id.as_str()).unwrap(), *since));
             self.objects[to].site.know_hidden(known.collect::<Vec<_>>());
             self.objects[to].hidden.extend(hidden);
+            let revoked: Vec<_> = self.objects[from]
+                .revoked
+                .extract_if(.., |revocation| shards.home_of(revocation.user) as usize == to)
+                .collect();
+            self.objects[to].site.know_revoked(revoked.iter().copied());
+            self.objects[to].revoked.extend(revoked);
         }
         self.objects.truncate(count as usize);
     }

@@ -2,8 +2,8 @@
 
 use crate::{PEOPLE, who};
 use proptest::prelude::*;
-use whos_online::presence::id::{Name, PagePath, TabId, Title, Topic};
-use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
+use whos_online::presence::id::{DeviceId, Name, PagePath, TabId, Title, Topic};
+use whos_online::presence::member::{Evidence, Kind, MemberKey, Place, Profile, Signal, State, Touch};
 use whos_online::presence::reports::Report;
 use whos_online::presence::time::Millis;
 
@@ -26,6 +26,7 @@ pub struct Said {
     tab: Option<u8>,
     away: bool,
     profile: Option<bool>,
+    device: Option<u8>,
     what: u8,
 }
 
@@ -35,8 +36,19 @@ fn said() -> impl Strategy<Value = Said> {
     let place = proptest::option::of((0..3u8, any::<bool>(), proptest::option::of(0..3u8)));
     let (tab, profile) =
         (proptest::option::of(0..3u8), prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)]);
-    (0..PEOPLE, was, age, place, tab, any::<bool>(), profile, 0..10u8).prop_map(
-        |(who, was, age, place, tab, away, profile, what)| Said { who, was, age, place, tab, away, profile, what },
+    let device = proptest::option::of(0..3u8);
+    (0..PEOPLE, was, age, place, tab, any::<bool>(), profile, device, 0..10u8).prop_map(
+        |(who, was, age, place, tab, away, profile, device, what)| Said {
+            who,
+            was,
+            age,
+            place,
+            tab,
+            away,
+            profile,
+            device,
+            what,
+        },
     )
 }
 
@@ -60,16 +72,18 @@ impl Said {
             title: titled.then(|| Title::parse("A page").unwrap()),
             topic: topic.map(|topic| Topic::parse(["t1", "t2", "user:u2"][usize::from(topic)]).unwrap()),
         });
+        let device = self.device.map(|device| DeviceId(u64::from(device) + 1));
         let signal = match (self.what, &key) {
             (0, _) => Signal::Leave { key, tab },
-            (1, MemberKey::User(user)) => Signal::SignOut(user.clone()),
+            (1, MemberKey::User(user)) => Signal::SignOut { user: user.clone(), device },
             _ => {
                 let of_user = key.kind() == Kind::User;
                 let profile = self.profile.filter(|_| of_user);
                 let profile = profile.map(|invisible| Profile { name: Name::parse("N").ok(), avatar: None, invisible });
                 let was = self.was.map(who).filter(|was| *was != key && key.kind() != Kind::Bot);
                 let state = if self.away { State::Away } else { State::Online };
-                Signal::Touch(Touch { key, was, profile, said: None, place, tab, state })
+                let said = device.filter(|_| of_user).map(|_| Evidence { device, ..Evidence::default() });
+                Signal::Touch(Touch { key, was, profile, said, place, tab, state })
             }
         };
         Report { age: Millis(self.age), signal }

@@ -225,17 +225,21 @@ fn who_is_erased_leaves_no_trace_in_the_files_either() {
     assert!(files_with(&server.storage(), ID).len() > 3, "else this would show nothing");
 
     let path = format!("/_presence/v1/users/{ID}");
+    // The cookie of before they signed out is worth nothing any more.
+    let client = signed_in(&server, "10.0.0.1", &format!("User={ID}"));
     signed_in(&server, "10.0.0.2", "User=bob").send("DELETE", &path, None).problem(403);
     let erased = client.send("DELETE", &path, None);
     assert_eq!(erased.status, 204, "{}", erased.text());
     assert!(erased.cookie().is_some_and(|cookie| cookie == "presence="), "their own cookie goes too");
     eventually(vec![], || files_with(&server.storage(), ID));
-    client.send("DELETE", &path, None).problem(429);
+    client.send("DELETE", &path, None).problem(401);
 
     let bob = server.json("/_presence/v1/users/bob.json");
     assert_eq!(bob["online"], true, "nobody else is forgotten");
     assert_eq!(admin(&server).get("/_presence/v1/app-passwords").json()["app_passwords"].as_array().unwrap().len(), 17);
     assert_eq!(server.json(&format!("/_presence/v1/users/{ID}.json"))["last_seen"], Value::Null);
+    let again = signed_in(&server, "10.0.0.1", &format!("User={ID}"));
+    again.send("DELETE", &path, None).problem(429);
     let server = server.kill_and_restart();
     assert_eq!(server.json("/_presence/v1/users/bob.json")["online"], true);
     assert_eq!(admin(&server).send("DELETE", &path, None).status, 204, "to be forgotten twice is to be forgotten");

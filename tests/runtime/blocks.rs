@@ -31,9 +31,10 @@ fn site(page: &'static str, pages: &'static [(&'static str, &'static str)]) -> O
 fn a_block_is_there_for_those_who_may_and_its_other_for_the_rest() {
     let origin = site(BLOCK, &[]);
     let server = setup(&origin).start();
-    let editor = signed_in(&server, "10.0.0.1", EDITOR);
     let other = signed_in(&server, "10.0.0.2", "User=bob&Perms=can_edit,can_edit%40group%3A43");
     for path in ["/whole", "/chunked"] {
+        // Anew each time: below they are signed out.
+        let editor = signed_in(&server, "10.0.0.1", EDITOR);
         assert_eq!(editor.get(path).text(), "<p>a</p><b>SECRET</b><p>b</p>", "{path}");
         for client in [other.clone(), server.by("10.0.0.3").document(), server.by("10.0.0.4")] {
             assert_eq!(client.get(path).text(), "<p>a</p><i>ask for it</i><p>b</p>", "{path}");
@@ -49,6 +50,7 @@ fn a_block_is_there_for_those_who_may_and_its_other_for_the_rest() {
     for path in ["/whole", "/chunked"] {
         assert!(other.get(path).text().contains("SECRET"), "what is granted counts too");
     }
+    let editor = signed_in(&server, "10.0.0.1", EDITOR);
     let posted = editor.send("POST", "/whole", Some(b"a=1"));
     assert_eq!(posted.text(), "<p>a</p><b>SECRET</b><p>b</p>", "the answer to a form, too");
 }

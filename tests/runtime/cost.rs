@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 use visitors::{View, Visitor, user_id};
 use whos_online::config::Secret;
 use whos_online::identity::{Keys, User};
-use whos_online::presence::id::SiteName;
+use whos_online::presence::id::{DeviceId, SiteName};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 
 const SECRET: &str = "a-secret-of-thirty-two-characters";
@@ -68,7 +68,7 @@ impl Replay {
             return self.cookies.get(&view.visitor).cloned();
         }
         let user = User { id: user_id(view.visitor), profile: None, perms: Vec::new() };
-        let token = self.keys.sign(&user, &SiteName::parse(SITE).unwrap(), at, at.plus(Seconds(86_400)));
+        let token = self.keys.sign(&user, DeviceId(1), &SiteName::parse(SITE).unwrap(), at, at.plus(Seconds(86_400)));
         Some(format!("presence={}", token.unwrap()))
     }
 }

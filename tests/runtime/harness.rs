@@ -406,6 +406,12 @@ impl Client<'_> {
         self.with("accept", "text/html,application/xhtml+xml").with("sec-fetch-dest", "document")
     }
 
+    /// A header as it will be sent.
+    #[allow(dead_code, reason = "the bench does not ask")]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         self.send("GET", path, None)
     }

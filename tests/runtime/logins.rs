@@ -422,8 +422,10 @@ fn what_is_for_servers_is_closed_to_everybody_else() {
 #[test]
 fn a_page_elsewhere_cannot_have_an_admins_browser_do_anything() {
     let server = server();
-    let boss = token(SECRET, hs256(), json!({"sub": "boss", "exp": LATER, "perms": ["admin"]}));
-    let browser = server.by("10.0.0.1").with("cookie", &format!("presence={boss}"));
+    let cookie = "boss#boss@example.com#k3y-of-22-characters";
+    let known = json!({"user": "boss", "ttl": 600, "perms": ["admin"]});
+    assert_eq!(put(&admin(&server), &format!("sign-ons/{}", sha256(cookie)), known).status, 204);
+    let browser = server.by("10.0.0.1").with("cookie", &format!("presence_sign_on={cookie}"));
     let grant = json!({"user": "mallory", "permission": "admin"});
     for (name, value) in [
         ("origin", "https://evil.example"),

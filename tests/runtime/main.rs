@@ -37,6 +37,7 @@ mod reading;
 mod recording;
 mod relays;
 mod replay;
+mod revocation;
 mod seen;
 mod shards;
 #[path = "../bench/site.rs"]

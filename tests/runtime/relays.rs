@@ -511,7 +511,7 @@ fn what_a_client_says_in_the_words_of_objects_is_not_heard() {
     let watch = Watch { names: true, limit: 1000, path: None, topic: None };
     let view = View { watch, scope: Scope { locations: true, last_seen: true, invisible: true } };
     let good_until = Timestamp::from_millis(4_000_000_000_000);
-    let entry = call::Entry { view, since: None, who, good_until, tab: TabId(1), signals };
+    let entry = call::Entry { view, perms: None, since: None, who, good_until, tab: TabId(1), signals };
     let forged = ("x-presence-entry", &*call::write_text(&entry));
     let mut watcher = Watcher::open(&server, "", &[forged]);
     for path in ["/", "/_presence/v1/online.json", "/_presence/v1/touch"] {

@@ -1,6 +1,7 @@
 use super::*;
-use crate::presence::id::{GuestKey, PagePath, TabId, UserId};
-use crate::presence::member::{Place, Profile};
+use crate::presence::id::{DeviceId, GuestKey, PagePath, TabId, UserId};
+use crate::presence::member::{Evidence, Place, Profile};
+use crate::presence::reports::Report;
 
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_795_203_180_000 + millis)
@@ -116,9 +117,11 @@ fn what_is_told_of_a_page_never_comes_after_what_was_told_later() {
     };
     let leave = Signal::Leave { key: touch(1).key, tab: None };
     let signs_in = Signal::Touch(as_sally(Some(touch(1).key)));
-    for (page, then) in
-        [(page_of(as_sally(None)), Signal::SignOut(sally())), (page_of(touch(1)), signs_in), (page_of(touch(1)), leave)]
-    {
+    for (page, then) in [
+        (page_of(as_sally(None)), Signal::SignOut { user: sally(), device: None }),
+        (page_of(touch(1)), signs_in),
+        (page_of(touch(1)), leave),
+    ] {
         let mut recorder = recorder();
         recorder.take(at(0), page.clone());
         recorder.drain(at(0));
@@ -156,7 +159,7 @@ fn where_nobody_looks_news_waits_for_more_and_what_hides_or_ends_does_not() {
     assert_eq!(recorder.take(at(0), on(1, "/a")), Some(Millis(12_000)));
     assert_eq!(recorder.take(at(8000), on(2, "/a")), None);
     let user = || UserId::parse("sally").unwrap();
-    assert_eq!(recorder.take(at(9000), Signal::SignOut(user())), Some(HOLD));
+    assert_eq!(recorder.take(at(9000), Signal::SignOut { user: user(), device: None }), Some(HOLD));
     assert_eq!(recorder.drain(at(9200)).list.len(), 3);
     let hidden = Some(Profile { invisible: true, ..Profile::default() });
     let hides = Touch { key: MemberKey::User(user()), profile: hidden, ..touch(0) };
@@ -240,9 +243,31 @@ fn a_guest_who_signed_in_and_out_arrives_anew() {
     let sally = UserId::parse("sally").unwrap();
     let sign_in = Touch { key: MemberKey::User(sally.clone()), was: Some(touch(1).key), ..touch(1) };
     recorder.take(at(1), Signal::Touch(sign_in));
-    recorder.take(at(2), Signal::SignOut(sally));
+    recorder.take(at(2), Signal::SignOut { user: sally, device: None });
     recorder.take(at(3), on(1, "/a"));
     assert_eq!(recorder.drain(at(3)).list.len(), 4);
+}
+
+#[test]
+fn who_is_seen_on_another_device_is_news_once_and_then_as_any_visitor_there() {
+    let mut recorder = recorder();
+    let sally = || MemberKey::User(UserId::parse("sally").unwrap());
+    let on = |device| {
+        let said = Some(Evidence { device: Some(DeviceId(device)), ..Evidence::default() });
+        Signal::Touch(Touch { key: sally(), said, ..touch(1) })
+    };
+    let sent = |recorder: &mut Recorder, millis, device| {
+        recorder.take(at(millis), on(device));
+        recorder.drain(at(millis)).list.len()
+    };
+    assert_eq!([1, 1, 2, 1, 2].map(|device| sent(&mut recorder, 0, device)), [1, 0, 1, 0, 0]);
+    let (user, device) = (UserId::parse("sally").unwrap(), Some(DeviceId(1)));
+    recorder.take(at(10), Signal::SignOut { user, device });
+    let reports = recorder.drain(at(10));
+    assert_eq!(reports.list.len(), 1);
+    let told = |device| Report { age: Millis(5000), signal: on(device) };
+    recorder.put_back(at(20), vec![told(1), told(2)].into(), Counted::default());
+    assert_eq!(Vec::from(recorder.drain(at(20))).len(), 1, "what was told of the other device is told still");
 }
 
 #[test]
@@ -351,7 +376,7 @@ fn a_batch_that_comes_back_tells_nothing_of_who_is_known_by_that_key_no_more() {
     }
     let batch = recorder.drain(at(100));
     let signs_in = Signal::Touch(as_sally(Some(touch(1).key)));
-    for (millis, signal) in [(200, Signal::SignOut(sally())), (300, signs_in)] {
+    for (millis, signal) in [(200, Signal::SignOut { user: sally(), device: None }), (300, signs_in)] {
         recorder.take(at(millis), signal);
     }
     let again = recorder.drain(at(400));

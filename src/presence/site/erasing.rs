@@ -37,6 +37,7 @@ impl Site {
         for departures in [&mut self.departures, &mut self.held] {
             departures.retain(|departure| departure.user != *user);
         }
+        self.revoke(user, None, self.now);
         self.bump();
         self.forget_changes();
         self.rows.clear();

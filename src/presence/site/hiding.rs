@@ -18,7 +18,8 @@ impl Site {
         let MemberKey::User(user) = &touch.key else { return };
         // Where the clock was put back, what they said last counts.
         let known = |times: &HashMap<UserId, Timestamp>| times.get(user).map(|time| (*time).min(self.now));
-        let (said, since, shown) = (touch.said.unwrap_or(at), known(&self.hidden), known(&self.shown));
+        let (said, since, shown) =
+            (touch.said.and_then(|evidence| evidence.said).unwrap_or(at), known(&self.hidden), known(&self.shown));
         let here = self.users.find(touch.key.borrow()).is_some();
         match (&mut touch.profile, since) {
             // Another page of theirs has not heard yet that they show themselves again.

@@ -4,6 +4,7 @@
 //! back to [`Site::restore`] after a restart. Time never runs backwards here: see [`Site::advance`].
 
 pub mod changes;
+mod devices;
 pub mod erasing;
 mod hiding;
 mod moving;
@@ -21,6 +22,7 @@ use crate::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile
 use crate::presence::pages::{Page, fullest};
 use crate::presence::places::{Numbers, Places};
 use crate::presence::record::Peak;
+use crate::presence::revoked::{Revocation, Revoked};
 use crate::presence::ring::Slot;
 pub use crate::presence::roster::Order;
 use crate::presence::roster::{Roster, digest, order};
@@ -95,6 +97,8 @@ pub struct Outcome {
     pub views: Vec<Viewed>,
     /// Who hides, and since when; or no longer does.
     pub hidden: Vec<(UserId, Option<Timestamp>)>,
+    /// Since when users' tokens are worth nothing, to be kept.
+    pub revoked: Vec<Revocation>,
 }
 
 /// A member as it is shown.
@@ -180,6 +184,8 @@ pub struct Site {
     /// Who has hidden and is here in plain sight again, and since when.
     shown: HashMap<UserId, Timestamp>,
     hiding: Vec<(UserId, Option<Timestamp>)>,
+    revoked: Revoked,
+    revoking: Vec<Revocation>,
     /// How far the clock had come when it was put back since the last row: rows must tell, or a restart would not know.
     rewound_from: Option<Timestamp>,
     /// When it was last seen to which pages are open.
@@ -219,6 +225,8 @@ impl Site {
             hidden: HashMap::new(),
             shown: HashMap::new(),
             hiding: Vec::new(),
+            revoked: Revoked::default(),
+            revoking: Vec::new(),
             rewound_from: None,
             renewed: now,
             log: None,

@@ -3,8 +3,9 @@
 //!
 //! Whoever moves is packed as in a row, taken in there, and let go of here when that is done: at no time are they nowhere.
 
+use super::devices::MAX_DEVICES;
 use super::{Leaving, MAX_TABS, Site};
-use crate::presence::compact::Member;
+use crate::presence::compact::{Device, Member};
 use crate::presence::id::{Invalid, UserId};
 use crate::presence::member::{Kind, MemberKey};
 use crate::presence::record::{self, Batch};
@@ -90,12 +91,11 @@ impl Site {
         }
         let roster = self.roster_mut(kind);
         let known = roster.find(member.key()).and_then(|slot| roster.remove(slot));
-        let held: Vec<_> =
-            known.iter().flat_map(|known| known.tabs().filter_map(|tab| tab.place).chain(known.place())).collect();
+        let held: Vec<_> = known.iter().flat_map(Member::places).collect();
         known.iter().for_each(|known| self.uncount(known));
         let mut member = merged(member, known);
         member.unmark_changed();
-        member.tabs().filter_map(|tab| tab.place).chain(member.place()).for_each(|id| self.places.hold_again(id));
+        member.places().for_each(|id| self.places.hold_again(id));
         held.into_iter().for_each(|id| self.places.release(id));
         self.count(&member);
         let leaves_at = member.leaves_at();
@@ -116,6 +116,29 @@ fn merged(member: Member, known: Option<Member>) -> Member {
     tabs.extend(further);
     tabs.truncate(MAX_TABS);
     newer.put_tabs(tabs);
+    merge_devices(&mut newer, older.devices());
     newer.begin(newer.since().min(older.since()));
     newer
+}
+
+/// Adds the devices that were seen in the other place alone, or later there.
+fn merge_devices(newer: &mut Member, older: &[Device]) {
+    if older.is_empty() {
+        return;
+    }
+    newer.change_devices(|devices| {
+        for device in older {
+            match devices.iter_mut().find(|known| known.id == device.id) {
+                Some(known) => {
+                    let tabs = device.tabs.iter().filter(|tab| !known.tabs.contains(tab)).copied().collect::<Vec<_>>();
+                    known.tabs.extend(tabs);
+                    if device.at > known.at {
+                        (known.at, known.place, known.state) = (device.at, device.place, device.state);
+                    }
+                }
+                None => devices.push(device.clone()),
+            }
+        }
+        devices.truncate(MAX_DEVICES);
+    });
 }

@@ -155,12 +155,16 @@ impl Site {
         // Rows are kept by the new time from now on.
         self.departures.append(&mut self.held);
         self.ended = Ended::default();
+        self.revoked.put_back(now);
         self.now = now;
         let adjust = |member: &mut Member| {
             let mut tabs = member.take_tabs();
             tabs.iter_mut().for_each(|tab| tab.at = tab.at.min(now));
             member.see(member.last_seen().min(now));
             member.put_tabs(tabs);
+            if !member.devices().is_empty() {
+                member.change_devices(|devices| devices.iter_mut().for_each(|device| device.at = device.at.min(now)));
+            }
             member.leave_at(member.leaves_at().map(|at| at.min(now.plus(LEAVE_GRACE))));
         };
         for roster in [&mut self.users, &mut self.guests, &mut self.bots] {
@@ -237,9 +241,7 @@ impl Site {
     /// Lets go of all that a member held who is not there any more.
     pub(super) fn let_go(&mut self, member: &Member) {
         self.uncount(member);
-        for id in member.tabs().filter_map(|tab| tab.place).chain(member.place()) {
-            self.places.release(id);
-        }
+        member.places().for_each(|id| self.places.release(id));
     }
 
     /// Counts a member where they are.

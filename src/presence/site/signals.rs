@@ -2,7 +2,7 @@
 
 use super::{LEAVE_GRACE, Leaving, MAX_TABS, Outcome, Site};
 use crate::presence::compact::{Member, Tab};
-use crate::presence::id::{TabId, UserId};
+use crate::presence::id::{DeviceId, TabId};
 use crate::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile, Signal, State, Touch};
 use crate::presence::places::PlaceId;
 use crate::presence::reports::{Report, Reports};
@@ -27,6 +27,7 @@ impl Site {
         for (Report { age, signal }, known) in list.iter_mut().zip(known) {
             let at = self.now.minus(*age);
             match signal {
+                Signal::Touch(touch) if self.is_revoked(touch) => {}
                 Signal::Touch(touch) => {
                     let place = touch.place.and_then(|number| places.get(number as usize).copied());
                     self.heed_hiding(at, touch);
@@ -39,8 +40,8 @@ impl Site {
                     self.note(key.borrow());
                     self.leave(at, key, *tab);
                 }
-                Signal::SignOut(user) => {
-                    self.sign_out(at, user.clone());
+                Signal::SignOut { user, device } => {
+                    self.sign_out(at, user.clone(), *device);
                 }
             }
         }
@@ -67,7 +68,7 @@ impl Site {
     fn touched<'a>(&'a self, report: &'a Report<u32>) -> Option<(&'a Roster, KeyRef<'a>)> {
         match &report.signal {
             Signal::Touch(touch) => Some((self.roster(touch.key.kind()), touch.key.borrow())),
-            Signal::Leave { .. } | Signal::SignOut(_) => None,
+            Signal::Leave { .. } | Signal::SignOut { .. } => None,
         }
     }
 
@@ -83,7 +84,7 @@ impl Site {
     fn supersede(&mut self, at: Timestamp, touch: &Touch<u32>) -> Option<()> {
         let (was, key) = (touch.was.clone()?, &touch.key);
         self.ended.note(digest(was.borrow()), at, self.now);
-        let late = self.ended.is_late(digest(key.borrow()), at);
+        let late = self.ended.is_late(digest(key.borrow()), at) || self.is_late_for_device(touch, at);
         let slot = self.roster(was.kind()).find(was.borrow())?;
         let mut member = self.roster_mut(was.kind()).remove(slot)?;
         let kind = key.kind();
@@ -129,10 +130,15 @@ impl Site {
             self.arrive(at, touch, place);
             return Some(());
         };
+        if self.is_late_for_device(touch, at) {
+            return None;
+        }
         let looked_at = self.looks_of(kind, slot);
         let hides = touch.profile.as_ref().is_some_and(|profile| profile.invisible);
         let member = self.roster(kind).get(slot)?;
         let (late, was_invisible) = (member.last_seen() > at, member.invisible());
+        let device = touch.device().unwrap_or(DeviceId::UNKNOWN);
+        let is_new_device = kind == Kind::User && member.devices().iter().all(|known| known.id != device);
         // Most often they have one page open, and go on with it.
         let goes_along = place.is_some() && touch.tab.is_some_and(|id| member.has_only(id));
         if hides && !was_invisible {
@@ -146,6 +152,11 @@ impl Site {
             }
         }
         if late {
+            if is_new_device {
+                // What else it tells is no longer so, but they are signed in there.
+                self.note_device(slot, touch, at, place);
+                self.mark_changed(kind, slot);
+            }
             return None;
         }
         let here = if goes_along { self.settle_along(kind, slot, place) } else { self.settle(kind, slot, place) };
@@ -187,6 +198,9 @@ impl Site {
             member.begin(at);
         }
         self.note_views(kind, slot, looked_at);
+        if kind == Kind::User {
+            self.note_device(slot, touch, at, here.filter(|_| place.is_some()));
+        }
         held.into_iter().for_each(|id| self.places.hold_again(id));
         released.into_iter().for_each(|id| self.places.release(id));
         self.mark_changed(kind, slot);
@@ -195,7 +209,7 @@ impl Site {
 
     fn arrive(&mut self, at: Timestamp, touch: &mut Touch<u32>, place: Option<PlaceId>) {
         let (kind, digest) = (touch.key.kind(), digest(touch.key.borrow()));
-        if !self.roster(kind).covers(at) || self.ended.is_late(digest, at) {
+        if !self.roster(kind).covers(at) || self.ended.is_late(digest, at) || self.is_late_for_device(touch, at) {
             // Too old to be online by now, or who they were then they are no more; but a user was seen nevertheless.
             let hides = touch.profile.as_ref().is_some_and(|profile| profile.invisible);
             if let (MemberKey::User(user), false) = (&touch.key, hides) {
@@ -221,6 +235,9 @@ impl Site {
         }
         self.count(&member);
         let slot = self.roster_mut(kind).insert(member);
+        if kind == Kind::User {
+            self.note_device(slot, touch, at, place);
+        }
         self.mark_changed(kind, slot);
     }
 
@@ -334,6 +351,8 @@ impl Site {
             self.note_leaving(Leaving { at: leaves_at, kind, slot });
         }
         self.note_views(kind, slot, looked_at);
+        let ids: Vec<_> = closed.iter().map(|tab| (tab.id, tab.at)).collect();
+        self.close_on_devices(kind, slot, &ids, tab.is_none());
         closed.iter().filter_map(|tab| tab.place).for_each(|id| self.places.release(id));
         self.mark_changed(kind, slot);
         Some(())
@@ -343,20 +362,6 @@ impl Site {
     pub(super) fn note_leaving(&mut self, leaving: Leaving) {
         let behind = self.leaving.iter().rev().take_while(|other| other.at > leaving.at).count();
         self.leaving.insert(self.leaving.len() - behind, leaving);
-    }
-
-    fn sign_out(&mut self, at: Timestamp, user: UserId) -> Option<()> {
-        let key = MemberKey::User(user);
-        self.ended.note(digest(key.borrow()), at, self.now);
-        let slot = self.users.find(key.borrow())?;
-        // Signed in again since: reports of two isolates may come in either order.
-        if self.users.get(slot)?.last_seen() > at {
-            return None;
-        }
-        let member = self.users.remove(slot)?;
-        self.depart(member);
-        self.gone.push(key);
-        Some(())
     }
 }
 

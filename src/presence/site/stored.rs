@@ -3,11 +3,11 @@
 use super::changes::RECALL;
 use super::{LEAVE_GRACE, Lease, Leaving, Outcome, Site, Write, version_at};
 use crate::presence::bounds::Bounds;
-use crate::presence::compact::{Member, Tab};
+use crate::presence::compact::{Device, Member, Tab};
 use crate::presence::id::Invalid;
 use crate::presence::member::{Departure, KeyRef, Kind, MemberKey, Place, Profile};
 use crate::presence::places::{PlaceId, Places};
-use crate::presence::record::{self, Batch, Head, MergedRecord, Record, TabRecord};
+use crate::presence::record::{self, Batch, DeviceRecord, Head, MergedRecord, Record, TabRecord};
 use crate::presence::ring::Slot;
 use crate::presence::roster::digest;
 use crate::presence::time::{Millis, Seconds, Timestamp};
@@ -170,6 +170,7 @@ impl Site {
         self.held.clear();
         self.views.clear();
         self.hiding.clear();
+        self.revoking.clear();
         self.rewound_from = None;
     }
 
@@ -215,6 +216,7 @@ impl Site {
             departures: std::mem::take(&mut self.departures),
             views: std::mem::take(&mut self.views),
             hidden: std::mem::take(&mut self.hiding),
+            revoked: std::mem::take(&mut self.revoking),
         }
     }
 
@@ -226,7 +228,7 @@ impl Site {
         // Not those who have gone since; where somebody else lies now, they say themselves whether they have changed.
         changed.retain(|(kind, slot)| self.roster_mut(*kind).get_mut(*slot).is_some_and(Member::unmark_changed));
         let weigh = |site: &Self, (kind, slot): &(Kind, Slot)| {
-            site.roster(*kind).get(*slot).map_or(0, |member| 1 + member.tabs().count())
+            site.roster(*kind).get(*slot).map_or(0, |member| 1 + member.tabs().count() + member.devices().len())
         };
         let mut writes = Vec::with_capacity(1);
         let mut rest = changed.as_slice();
@@ -314,8 +316,17 @@ impl Site {
             place: tab.place.and_then(|id| places.number(id)),
             state: tab.state,
         });
+        let tabs = tabs.collect();
+        let devices = member.devices().iter().map(|device| DeviceRecord {
+            id: device.id,
+            seen: self.now.since(device.at),
+            place: device.place.and_then(|id| places.number(id)),
+            state: device.state,
+            tabs: device.tabs.clone(),
+        });
         Record {
-            tabs: tabs.collect(),
+            devices: devices.collect(),
+            tabs,
             key: member.key(),
             last_seen: self.now.since(last_seen),
             visit: last_seen.since(member.since()),
@@ -359,7 +370,7 @@ impl Site {
             let kind = record.key.kind();
             let member = self.member(record, written, &places);
             self.count(&member);
-            member.tabs().filter_map(|tab| tab.place).chain(member.place()).for_each(|id| self.places.hold_again(id));
+            member.places().for_each(|id| self.places.hold_again(id));
             let leaves_at = member.leaves_at();
             let (slot, before) = self.roster_mut(kind).put(member);
             before.iter().for_each(|member| self.let_go(member));
@@ -373,7 +384,7 @@ impl Site {
 
     /// The member that a record tells of.
     pub(super) fn member(&self, record: Record, written: Timestamp, places: &[PlaceId]) -> Member {
-        let Record { key, last_seen, visit, profile, place, state, tabs, leaves_in } = record;
+        let Record { key, last_seen, visit, profile, place, state, tabs, leaves_in, devices } = record;
         let at = |before: Millis| written.minus(before).min(self.now);
         let held = |number: Option<u32>| places.get(number? as usize).copied();
         let (digest, last_seen) = (digest(key.borrow()), at(last_seen));
@@ -386,6 +397,16 @@ impl Site {
         }
         let tab = |tab: TabRecord| Tab { id: tab.id, at: at(tab.touched), place: held(tab.place), state: tab.state };
         member.put_tabs(tabs.into_iter().map(tab).collect());
+        if !devices.is_empty() {
+            let device = |DeviceRecord { id, seen, place, state, tabs }: DeviceRecord| Device {
+                id,
+                at: at(seen),
+                place: held(place),
+                state,
+                tabs,
+            };
+            member.change_devices(|known| *known = devices.into_iter().map(device).collect());
+        }
         member.leave_at(leaves_in.map(|span| written.plus(span).min(self.now.plus(LEAVE_GRACE))));
         member
     }
