@@ -152,8 +152,8 @@ impl Asker {
         guest::client(&keys.guests, now.day(), &self.site, &self.address)
     }
 
-    /// As what the device is known today whose browser sends no cookie of ours. Nobody without the key can tell which guest
-    /// that is.
+    /// The device that this is while its browser has no cookie of ours: a keyed digest of address and browser, of the day.
+    /// Nobody without the key can tell which guest that is.
     pub fn device_without_cookie(&self, keys: &Keys, now: Timestamp) -> DeviceId {
         let browser = format!("device {}", self.user_agent);
         DeviceId(guest::key(&keys.guests, now.day(), &self.site, &self.address, &browser).0)

@@ -5,7 +5,7 @@ use super::origin::OriginClaim;
 use super::revocation::Change;
 use super::{Asker, Keys, Known, User};
 use crate::http::report::Seen;
-use crate::presence::id::{DeviceId, TabId};
+use crate::presence::id::TabId;
 use crate::presence::member::{Evidence, MemberKey, Signal, Touch};
 use crate::presence::time::{Seconds, Timestamp};
 
@@ -42,8 +42,6 @@ pub struct Visitor<'a> {
     pub keys: &'a Keys,
     /// Who may do what.
     pub access: &'a Access,
-    /// 64 random bits, for a device that is new.
-    pub random: fn() -> u64,
     /// The time.
     pub now: Timestamp,
     /// For how long a touch counts.
@@ -94,19 +92,19 @@ impl Visitor<'_> {
         let device = own.and_then(|claims| claims.device);
         let good = device.is_some()
             && own.is_some_and(|claims| claims.user == kept && claims.until > self.now.plus(half_life));
+        // The same for a browser that lost its cookie, or never sends it back.
+        let new_device = || self.asker.device_without_cookie(self.keys, self.now);
         let (mut cookie, mut changes, mut signals) = (None, Vec::new(), Vec::with_capacity(2));
         if !good {
             let until = self.now.plus(COOKIE_LIFE);
-            let device = device.unwrap_or_else(|| DeviceId((self.random)()));
+            let device = device.unwrap_or_else(new_device);
             cookie = self.keys.sign(&kept, device, &self.asker.site, self.now, until).map(CookieChange::Keep);
             changes.push(Change::Permissions(user.id.clone(), user.perms.clone()));
         }
         if let Some(other) = self.known.filter(|known| known.user().id != user.id) {
             self.sign_out(other, &mut signals, &mut changes);
         }
-        // Until the cookie comes back, if it ever does, the device is known as a guest's would be.
-        let device = device.or(Some(self.asker.device_without_cookie(self.keys, self.now)));
-        let evidence = Evidence { device, ..Evidence::default() };
+        let evidence = Evidence { device: Some(device.unwrap_or_else(new_device)), ..Evidence::default() };
         match signed {
             // Who comes without our cookie was a guest, or a bot, a moment ago.
             None => signals.extend(self.signed_in(user, evidence, seen)),
@@ -128,20 +126,17 @@ impl Visitor<'_> {
         Visit { signals, cookie, changes }
     }
 
-    /// Somebody is signed out on the device that the request names, and as which they were known before it had a cookie. What
-    /// was issued to it is worth nothing from then on; a login is ended where it is kept.
+    /// Somebody is signed out on the device that the request names, and on those of the logins that it bears. What was issued
+    /// to it is worth nothing from then on; a login is ended where it is kept.
     fn sign_out(&self, known: &Known, signals: &mut Vec<Signal>, changes: &mut Vec<Change>) {
         let (user, device) = (known.user().id.clone(), known.evidence().device);
         if matches!(known, Known::Signed(_)) {
             changes.push(Change::SignOut(user.clone(), device));
         }
-        if device.is_some() {
-            signals.push(Signal::SignOut {
-                user: user.clone(),
-                device: Some(self.asker.device_without_cookie(self.keys, self.now)),
-            });
-        }
-        signals.push(Signal::SignOut { user, device });
+        let of_logins = self.asker.logins.iter().map(|login| Some(login.digest().device()));
+        let of_logins = of_logins.filter(|other| device.is_some() && *other != device);
+        let all = of_logins.chain([device]);
+        signals.extend(all.map(|device| Signal::SignOut { user: user.clone(), device }));
     }
 
     /// A user who may have been a stranger until now.
@@ -188,7 +183,7 @@ mod tests {
     use crate::config::Secret;
     use crate::identity::login::CookieNames;
     use crate::identity::permission::Right;
-    use crate::presence::id::{Name, SiteName, UserId};
+    use crate::presence::id::{DeviceId, Name, SiteName, UserId};
     use crate::presence::member::Profile;
 
     const NOON: i64 = 1_795_176_000_000;
@@ -215,7 +210,7 @@ mod tests {
         let now = Timestamp::from_millis(millis);
         let (keys, access) = (keys(), Access::default());
         let (known, window) = (known.as_ref(), Seconds(330));
-        let visitor = Visitor { asker, known, keys: &keys, access: &access, random: || 7, now, window };
+        let visitor = Visitor { asker, known, keys: &keys, access: &access, now, window };
         visitor.page(said, Seen::default())
     }
 
@@ -274,8 +269,8 @@ mod tests {
         let renamed = User { perms: Right::parse_all(["can_edit"]), ..user("sally") };
         assert!(at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::User(renamed)).cookie.is_some());
         let other = at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::User(user("bob")));
-        assert_eq!(other.signals[..2], [sally_is_out(Some(without_cookie())), sally_is_out(Some(DeviceId(7)))]);
-        assert_eq!(other.signals.len(), 3);
+        assert_eq!(other.signals[..1], [sally_is_out(Some(without_cookie()))]);
+        assert_eq!(other.signals.len(), 2);
     }
 
     #[test]
@@ -292,24 +287,27 @@ mod tests {
         assert_eq!(claims(&cookie, NOON).user.perms, Right::parse_all(["can_edit"]));
         let page = at(&asker(&[("cookie", &cookie)]), NOON + 1000, OriginClaim::User(admin()));
         assert_eq!((&page.cookie, &page.changes), (&None, &vec![]), "it is good for who may more than it says");
-        assert_eq!(touched(&page).device(), Some(DeviceId(7)));
+        assert_eq!(touched(&page).device(), Some(without_cookie()));
         let demoted = at(&asker(&[("cookie", &cookie)]), NOON + 2000, OriginClaim::User(user("sally")));
         assert_eq!(demoted.changes, [Change::Permissions(user("sally").id, vec![])]);
         let renewed = claims(&cookie_of(&demoted), NOON + 2000);
-        assert_eq!((renewed.device, renewed.since), (Some(DeviceId(7)), Some(Timestamp::from_millis(NOON + 2000))));
+        assert_eq!(
+            (renewed.device, renewed.since),
+            (Some(without_cookie()), Some(Timestamp::from_millis(NOON + 2000)))
+        );
     }
 
     #[test]
     fn a_sign_out_names_the_device_and_ends_its_cookie() {
         let cookie = cookie_of(&at(&asker(&[]), NOON, OriginClaim::User(user("sally"))));
-        let ended = [Change::SignOut(user("sally").id, Some(DeviceId(7)))];
+        let ended = [Change::SignOut(user("sally").id, Some(without_cookie()))];
         let asker = asker(&[("cookie", &cookie)]);
         assert_eq!(at(&asker, NOON, OriginClaim::Nobody).changes, ended);
         assert_eq!(at(&asker, NOON, OriginClaim::User(user("bob"))).changes[1..], ended);
         let by_login = Some(Known::LoggedIn { user: user("sally"), first: false, device: DeviceId(9) });
         let out = known_at(&asker, by_login, NOON, OriginClaim::Nobody);
         assert_eq!(
-            (&out.changes, &out.signals[1]),
+            (&out.changes, &out.signals[0]),
             (&vec![], &sally_is_out(Some(DeviceId(9)))),
             "it ends where it is kept"
         );
@@ -319,7 +317,7 @@ mod tests {
     fn who_signs_out_is_gone_at_once_and_a_guest_at_the_next_request() {
         let cookie = cookie_of(&at(&asker(&[]), NOON, OriginClaim::User(user("sally"))));
         let out = at(&asker(&[("cookie", &cookie)]), NOON, OriginClaim::Nobody);
-        assert_eq!(out.signals, [sally_is_out(Some(without_cookie())), sally_is_out(Some(DeviceId(7)))]);
+        assert_eq!(out.signals, [sally_is_out(Some(without_cookie()))]);
         assert_eq!(out.cookie, Some(CookieChange::Clear));
         let next = at(&asker(&[]), NOON, OriginClaim::Nobody);
         assert!(matches!(touched(&next).key, MemberKey::Guest(_)));
@@ -386,10 +384,10 @@ mod tests {
     fn the_origins_word_counts_for_more_than_a_login() {
         let logged_in = || Some(Known::LoggedIn { user: user("sally"), first: false, device: DeviceId(9) });
         let other = known_at(&asker(&[]), logged_in(), NOON, OriginClaim::User(user("bob")));
-        assert_eq!(other.signals[1], sally_is_out(Some(DeviceId(9))));
+        assert_eq!(other.signals[0], sally_is_out(Some(DeviceId(9))));
         assert_eq!(touched(&other).key, MemberKey::User(UserId::parse("bob").unwrap()));
         let nobody = known_at(&asker(&[]), logged_in(), NOON, OriginClaim::Nobody);
-        assert_eq!(nobody.signals[1], sally_is_out(Some(DeviceId(9))));
+        assert_eq!(nobody.signals[0], sally_is_out(Some(DeviceId(9))));
         assert!(matches!(touched(&nobody).key, MemberKey::Guest(_)), "or they would never be counted here");
     }
 }

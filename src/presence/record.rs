@@ -5,8 +5,10 @@
 //! window and older ones are never needed. The first byte is the version of the form; a form, once released, is
 //! never changed: a new one gets a new number, and the old ones stay readable.
 
-use super::id::UserId;
-use super::id::{DeviceId, Invalid, TabId};
+mod older;
+
+use self::older::{first, second, third};
+use super::id::{DeviceId, Invalid, TabId, UserId};
 use super::member::{Departure, Kind, MemberKey, Place, Profile, State, Viewed};
 use super::register::{Note, Sheet};
 use super::time::{Millis, Seconds, Timestamp};
@@ -194,158 +196,6 @@ pub struct TabRecord {
     pub place: Option<u32>,
     /// Whether anybody is looking at it.
     pub state: State,
-}
-
-/// The first form of a batch: its times were moments, and it told the number of each member's last signal.
-mod first {
-    use super::super::id::TabId;
-    use super::super::member::{MemberKey, Place, Profile, State};
-    use super::super::time::Timestamp;
-    use super::{Peak, Record, TabRecord, Totals};
-    use serde::Deserialize;
-
-    #[derive(Deserialize)]
-    pub struct Head {
-        written: Timestamp,
-        _rewound_from: Option<Timestamp>,
-        version: u64,
-    }
-
-    impl From<Head> for super::Head {
-        fn from(head: Head) -> Self {
-            Self { version: head.version, written: head.written }
-        }
-    }
-
-    #[derive(Deserialize)]
-    pub struct Batch {
-        written: Timestamp,
-        rewound_from: Option<Timestamp>,
-        version: u64,
-        _seq: u64,
-        peak: Option<Peak>,
-        gone: Vec<MemberKey>,
-        places: Vec<Place>,
-        members: Vec<Member>,
-    }
-
-    #[derive(Deserialize)]
-    struct Member {
-        key: MemberKey,
-        last_seen: Timestamp,
-        since: Timestamp,
-        _seq: u64,
-        profile: Option<Profile>,
-        place: Option<u32>,
-        state: State,
-        tabs: Vec<Tab>,
-        leaves_at: Option<Timestamp>,
-    }
-
-    #[derive(Deserialize)]
-    struct Tab {
-        id: TabId,
-        at: Timestamp,
-        place: Option<u32>,
-        state: State,
-    }
-
-    impl From<Batch> for super::Batch {
-        fn from(batch: Batch) -> Self {
-            let Batch { written, rewound_from, version, peak, gone, places, members, .. } = batch;
-            let tab = |Tab { id, at, place, state }| TabRecord { id, touched: written.since(at), place, state };
-            let member = |member: Member| Record {
-                key: member.key,
-                last_seen: written.since(member.last_seen),
-                visit: member.last_seen.since(member.since),
-                profile: member.profile,
-                place: member.place,
-                state: member.state,
-                tabs: member.tabs.into_iter().map(tab).collect(),
-                leaves_in: member.leaves_at.map(|at| at.since(written)),
-                devices: Vec::new(),
-            };
-            let (members, merged) = (members.into_iter().map(member).collect(), Vec::new());
-            Self { version, written, rewound_from, peak, totals: Totals::default(), gone, merged, places, members }
-        }
-    }
-}
-
-/// The second form: nobody was merged.
-mod second {
-    use super::super::member::{MemberKey, Place};
-    use super::super::time::Timestamp;
-    use super::third::Record;
-    use super::{Peak, Totals};
-    use serde::Deserialize;
-
-    #[derive(Deserialize)]
-    pub struct Batch {
-        version: u64,
-        written: Timestamp,
-        rewound_from: Option<Timestamp>,
-        peak: Option<Peak>,
-        totals: Totals,
-        gone: Vec<MemberKey>,
-        places: Vec<Place>,
-        members: Vec<Record>,
-    }
-
-    impl From<Batch> for super::Batch {
-        fn from(batch: Batch) -> Self {
-            let Batch { version, written, rewound_from, peak, totals, gone, places, members } = batch;
-            let members = members.into_iter().map(Record::into).collect();
-            Self { version, written, rewound_from, peak, totals, gone, merged: Vec::new(), places, members }
-        }
-    }
-}
-
-/// The third form: it told nothing of devices.
-mod third {
-    use super::super::member::{MemberKey, Place, Profile, State};
-    use super::super::time::{Millis, Timestamp};
-    use super::{MergedRecord, Peak, TabRecord, Totals};
-    use serde::Deserialize;
-
-    #[derive(Deserialize)]
-    pub struct Batch {
-        version: u64,
-        written: Timestamp,
-        rewound_from: Option<Timestamp>,
-        peak: Option<Peak>,
-        totals: Totals,
-        gone: Vec<MemberKey>,
-        merged: Vec<MergedRecord>,
-        places: Vec<Place>,
-        members: Vec<Record>,
-    }
-
-    #[derive(Deserialize)]
-    pub struct Record {
-        key: MemberKey,
-        last_seen: Millis,
-        visit: Millis,
-        profile: Option<Profile>,
-        place: Option<u32>,
-        state: State,
-        tabs: Vec<TabRecord>,
-        leaves_in: Option<Millis>,
-    }
-
-    impl From<Batch> for super::Batch {
-        fn from(batch: Batch) -> Self {
-            let Batch { version, written, rewound_from, peak, totals, gone, merged, places, members } = batch;
-            let members = members.into_iter().map(Record::into).collect();
-            Self { version, written, rewound_from, peak, totals, gone, merged, places, members }
-        }
-    }
-
-    impl From<Record> for super::Record {
-        fn from(record: Record) -> Self {
-            let Record { key, last_seen, visit, profile, place, state, tabs, leaves_in } = record;
-            Self { key, last_seen, visit, profile, place, state, tabs, leaves_in, devices: Vec::new() }
-        }
-    }
 }
 
 /// Writes something down.

@@ -304,7 +304,7 @@ fn record(
     if let Some((keys, known)) = visiting.identity_now(keys, claim != OriginClaim::Nothing, config) {
         let visitor = who::visitor(&visiting.asker, known.as_ref(), &keys, config);
         let Visit { signals, cookie, changes } = visitor.page(claim, seen);
-        who::tell_accounts(changes, &visiting.site, &visiting.env, ctx);
+        who::tell_accounts(changes, visitor.now, &visiting.site, &visiting.env, ctx);
         recording::note_page(&signals, &asked.path, nowhere, &visitor);
         let word = recording::record(signals, &visitor, config, &visiting.env, ctx);
         return match (cookie, word) {
@@ -323,7 +323,7 @@ fn record(
         };
         let (visitor, ctx) = (who::visitor(&visiting.asker, known.as_ref(), &keys, config), later.context());
         let Visit { signals, changes, .. } = visitor.page(claim, seen);
-        who::tell_accounts(changes, &visiting.site, &visiting.env, &ctx);
+        who::tell_accounts(changes, visitor.now, &visiting.site, &visiting.env, &ctx);
         recording::note_page(&signals, &path, nowhere, &visitor);
         recording::record(signals, &visitor, config, &visiting.env, &ctx);
     });

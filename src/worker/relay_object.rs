@@ -15,7 +15,6 @@ use super::waiting::{Timer, Together};
 use super::{clock, rechecks, recording, topics};
 use crate::config::Config;
 use crate::presence::copies::{Copies, Progress};
-use crate::presence::id::UserId;
 use crate::presence::member::{MemberKey, Signal, Touch};
 use crate::presence::pulse::open_at;
 use crate::presence::reports::Report;
@@ -61,22 +60,22 @@ pub struct RelayObject {
     relay: AssertUnwindSafe<Rc<Relay>>,
 }
 
-struct Relay {
-    this: Weak<Self>,
-    store: Store,
-    env: Env,
+pub(super) struct Relay {
+    pub(super) this: Weak<Self>,
+    pub(super) store: Store,
+    pub(super) env: Env,
     config: std::result::Result<Config, String>,
-    share: Option<Share>,
-    room: RefCell<Room>,
+    pub(super) share: Option<Share>,
+    pub(super) room: RefCell<Room>,
     copies: RefCell<Copies>,
     /// Whether every part was copied, or asked for in vain.
     ready: Cell<bool>,
     renewing: Together,
     /// To which it passes on what it is told.
-    below: RefCell<BTreeSet<u32>>,
+    pub(super) below: RefCell<BTreeSet<u32>>,
     /// How many times one of them has said so, and whether those are known that did before it was started anew.
-    belows: Cell<u64>,
-    recalled: Cell<bool>,
+    pub(super) belows: Cell<u64>,
+    pub(super) recalled: Cell<bool>,
     /// Parts that are being asked for where they are, and which version of theirs is wanted.
     catching_up: RefCell<BTreeMap<u32, u64>>,
     /// How many are about to watch.
@@ -204,7 +203,7 @@ impl Relay {
         self.config.as_ref().map_err(|error| Error::RustError(error.clone()))
     }
 
-    fn share(&self) -> Result<&Share> {
+    pub(super) fn share(&self) -> Result<&Share> {
         self.share.as_ref().ok_or_else(|| Error::RustError("it does not know its name".into()))
     }
 
@@ -295,21 +294,6 @@ impl Relay {
         }
     }
 
-    /// Notes whether others watch by another relay.
-    fn note_company(&self) {
-        let below_another = self.share.as_ref().is_some_and(|share| share.number > 0);
-        self.room.borrow_mut().accompanied = below_another || !self.below.borrow().is_empty();
-    }
-
-    /// Passes on to these again what it is told, where it was started anew: they say so themselves only in a while, and who has
-    /// signed out must not be seen there until then.
-    fn recall_below(&self, known: Vec<u32>) {
-        if !self.recalled.replace(true) && self.share.as_ref().is_some_and(|share| share.number == 0) {
-            self.below.borrow_mut().extend(known.into_iter().filter(|number| *number > 0));
-            self.note_company();
-        }
-    }
-
     /// Hears what has become of a part, and says whether anybody wants to know.
     fn hear(&self, progress: Progress, ended: Vec<Ended>) -> bool {
         let wanted = !self.room.borrow().is_empty() || !self.below.borrow().is_empty() || self.entering.get() > 0;
@@ -331,43 +315,6 @@ impl Relay {
         }
         self.tell();
         wanted
-    }
-
-    /// Passes on to the relays below what has become of a part. One that does not want it any more is told no more.
-    fn pass_on(&self, progress: &Progress, ended: &[Ended]) {
-        let (Ok(share), Some(this)) = (self.share(), self.this.upgrade()) else { return };
-        for number in self.below.borrow().iter().copied() {
-            let (this, site, belows) = (this.clone(), share.site.clone(), self.belows.get());
-            let (again, call) = (!ended.is_empty(), RelayCall::Progress(progress.clone(), ended.to_vec(), Vec::new()));
-            self.store.wait_until(async move {
-                let mut attempt = 0;
-                let wanted = loop {
-                    let wanted = calls::ask::<bool>(&this.env, Object::Relay(&site, number), &call, PATIENCE).await;
-                    // What else has become of the part it asks for; who is known by their key no more it cannot.
-                    if !again || wanted.is_ok() || attempt == 3 {
-                        break wanted;
-                    }
-                    attempt += 1;
-                    Delay::from(Duration::from_secs(attempt)).await;
-                };
-                if matches!(wanted, Ok(false)) && this.belows.get() == belows {
-                    this.below.borrow_mut().remove(&number);
-                    this.note_company();
-                }
-            });
-        }
-    }
-
-    /// Passes on to the relays below that what a user may do has changed. They look it up again in a while in any case.
-    fn pass_on_recheck(&self, user: &UserId) {
-        let (Ok(share), Some(this)) = (self.share(), self.this.upgrade()) else { return };
-        for number in self.below.borrow().iter().copied() {
-            let (this, site, call) = (this.clone(), share.site.clone(), RelayCall::Recheck(user.clone()));
-            self.store.wait_until(async move {
-                let told = calls::ask::<()>(&this.env, Object::Relay(&site, number), &call, PATIENCE).await;
-                told.unwrap_or_else(|error| console_error!("it is not looked up again at once: {error}"));
-            });
-        }
     }
 
     /// Comes to where a part is that has got this far, whatever the others do.

@@ -101,15 +101,7 @@ fn logged_in(user: &User, digest: Digest, first: bool) -> Known {
 /// Who a request is from, with what it takes to say what it means.
 pub fn visitor<'a>(asker: &'a Asker, known: Option<&'a Known>, keys: &'a Keys, config: &'a Config) -> Visitor<'a> {
     let (now, window) = (clock::now(), config.window());
-    Visitor { asker, known, keys, access: &config.access, random, now, window }
-}
-
-/// 64 random bits.
-fn random() -> u64 {
-    let mut bytes = [0; 8];
-    // The platform always has some; without, the device would not be told from others.
-    let _ = getrandom::fill(&mut bytes);
-    u64::from_le_bytes(bytes)
+    Visitor { asker, known, keys, access: &config.access, now, window }
 }
 
 /// The user that a request shows. All that has to be looked up is looked up at once, so that it takes one round trip.
@@ -211,9 +203,9 @@ pub async fn standing_of(user: User, evidence: Evidence, site: &SiteName, env: &
     Standing::of(user, evidence, account.as_deref())
 }
 
-/// Tells accounts what the site has said of their users. It belongs to the isolate, and nobody waits for it.
-pub fn tell_accounts(changes: Vec<Change>, site: &SiteName, env: &Env, ctx: &Context) {
-    let now = clock::now();
+/// Tells accounts what the site has said of their users, as of `now`: when it was said, as a cookie that was given along with it
+/// is no older. It belongs to the isolate, and nobody waits for it.
+pub fn tell_accounts(changes: Vec<Change>, now: Timestamp, site: &SiteName, env: &Env, ctx: &Context) {
     for change in changes {
         if is_known(&change, site, now) {
             continue;

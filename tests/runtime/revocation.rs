@@ -368,26 +368,20 @@ fn told_until_closed(mut watcher: Watcher) -> (u16, bool) {
 fn what_a_socket_may_see_is_looked_up_again_every_half_a_minute() {
     let origin = site();
     let server = setup(&origin).var("ACCESS", PLACES).start();
-    let start = seconds() * 1000;
-    let at = |client: Client<'_>, second: i64, body: &str| {
-        let now = (start + second * 1000).to_string();
-        assert_eq!(client.with("x-test-now", &now).touch(body).status, 204);
-    };
-    let now = start.to_string();
-    server.by("10.0.0.9").with("x-test-now", &now).get("/_presence/healthz");
     let bob = signed_in(&server, "10.0.0.1", "User=bob");
     let sally = signed_in(&server, "10.0.0.2", "User=sally&Perms=see_places");
     eventually(true, || is_online(&server, "bob"));
     let cookie = client_cookie(&sally);
     let mut watcher = watching(&server, &[("cookie", &cookie), ("cf-connecting-ip", "10.0.0.2")]);
-    at(bob.clone(), 1, r#"{"path": "/first"}"#);
+    bob.touch(r#"{"path": "/first"}"#);
     watcher.until(|watcher| watcher.users["bob"]["location"]["path"] == "/first");
     // The site says on another device that she may not any more: nobody tells the socket's object.
     server.by("10.0.0.3").document().get("/?User=sally");
     let fresh = signed_in(&server, "10.0.0.3", "User=sally");
     eventually(false, || may(&fresh, "see_places"));
     eventually(false, || may(&sally, "see_places"));
-    at(bob, 32, r#"{"path": "/secret"}"#);
+    let later = (seconds() * 1000 + 31_000).to_string();
+    assert_eq!(bob.with("x-test-now", &later).touch(r#"{"path": "/secret"}"#).status, 204);
     assert_eq!(told_until_closed(watcher), (4401, false));
 }
 

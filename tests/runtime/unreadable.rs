@@ -223,6 +223,54 @@ fn who_hides_stays_hidden_and_who_looked_is_told_again_where_their_rows_could_no
     assert_eq!(viewers(&server, 1000), 1);
 }
 
+#[test]
+fn where_it_cannot_be_read_what_was_revoked_nobody_is_let_in_by_a_token_and_pages_go_on() {
+    let origin = crate::access::site();
+    let server = setup().before(&origin).start();
+    let signed_in = |server: &Server, address: &str, second: i64| {
+        at(server, address, second).document().get("/?User=sally&Perms=can_edit").cookie().unwrap()
+    };
+    let asks = |server: &Server, cookie: &str, second: i64| {
+        let client = at(server, "10.0.0.1", second).with("cookie", cookie);
+        client.get("/_presence/v1/permissions.json?check=can_edit")
+    };
+    let cookie = signed_in(&server, "10.0.0.1", 0);
+    let other = signed_in(&server, "10.0.0.2", 0);
+    at(&server, "10.0.0.2", 1).with("cookie", &other).document().get("/?User=");
+    eventually(json!(false), || asks(&server, &other, 40).json()["can_edit"].clone());
+    assert_eq!(asks(&server, &cookie, 40).json()["can_edit"], true);
+    // Whoever asks sees what was said before.
+    assert_eq!(at(&server, "10.0.0.9", 41).get("/_presence/v1/count").status, 200);
+    let let_in_nowhere = |server: &Server, second: i64| {
+        asks(server, &cookie, second).problem(503);
+        let client = at(server, "10.0.0.1", second + 10).with("cookie", &cookie);
+        client.get("/_presence/v1/online.json").problem(503);
+        assert_eq!(client.document().get("/page").status, 200);
+    };
+
+    let server = server.kill_and_restart_after(|storage| {
+        let damaged = run_sql(storage, "not_before", "UPDATE not_before SET at = 'a while ago' RETURNING 1");
+        assert_eq!(damaged.len(), 2, "with her account and with her presence");
+    });
+    let_in_nowhere(&server, 100);
+    eventually(3.0, || metrics(&server)[UNREADABLE]);
+    let server = server.kill_and_restart_after(|storage| {
+        run_sql(storage, "not_before", &format!("UPDATE not_before SET at = {NOON} + 1000"));
+    });
+    assert_eq!(asks(&server, &cookie, 200).json()["can_edit"], true, "once it can be read again");
+    assert_eq!(asks(&server, &other, 200).json()["can_edit"], false);
+
+    let server = server.kill_and_restart_after(|storage| {
+        run_sql(storage, "named", "UPDATE named SET since = 'a while ago'");
+    });
+    let_in_nowhere(&server, 300);
+    // The site names her anew: what she may is known since then.
+    let newer = signed_in(&server, "10.0.0.3", 400);
+    eventually(json!(false), || asks(&server, &cookie, 440).json()["can_edit"].clone());
+    assert_eq!(asks(&server, &newer, 440).json()["can_edit"], true);
+    assert_eq!(at(&server, "10.0.0.1", 440).with("cookie", &cookie).get("/_presence/v1/online.json").status, 200);
+}
+
 /// Rows are written and copied whole: a release may add tables, and change none.
 #[test]
 fn the_tables_are_as_they_were_released() {
