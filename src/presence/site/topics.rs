@@ -11,7 +11,6 @@ use crate::presence::id::Topic;
 use crate::presence::member::{Kind, Viewed};
 use crate::presence::place_id::PlaceId;
 use crate::presence::ring::Slot;
-
 use crate::presence::time::Timestamp;
 
 /// What somebody looks at, and when they were last seen there.
