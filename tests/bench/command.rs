@@ -9,7 +9,7 @@ mod core;
 mod crowd;
 mod django;
 #[allow(dead_code, reason = "the tests use the rest of it")]
-#[path = "../runtime/harness.rs"]
+#[path = "../runtime/harness/mod.rs"]
 mod harness;
 mod http;
 mod idle;

@@ -25,6 +25,7 @@ mod injected;
 mod killed_under_load;
 mod live;
 mod live_crowd;
+mod live_events;
 mod live_lease;
 mod live_socket;
 #[allow(dead_code, reason = "the bench uses the rest of it")]
