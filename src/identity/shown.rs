@@ -11,7 +11,7 @@ use crate::presence::member::MemberKey;
 use crate::presence::site::Order;
 use crate::presence::time::Timestamp;
 use siphasher::sip::SipHasher24;
-use std::hash::{Hash, Hasher};
+use std::hash::Hasher;
 
 /// What shown ids are made with.
 #[derive(Clone)]
@@ -30,7 +30,20 @@ impl ShownIds {
             MemberKey::User(_) => last_seen.day(),
             MemberKey::Guest(_) | MemberKey::Bot(_) => 0,
         };
-        format!("g_{:016x}", self.digest(&(b"id", site.as_str(), day, key)))
+        let guest_key;
+        let (kind, key): (&[u8], &[u8]) = match key {
+            MemberKey::User(id) => (b"user", id.as_bytes()),
+            MemberKey::Guest(key) => {
+                guest_key = key.0.to_le_bytes();
+                (b"guest", &guest_key)
+            }
+            MemberKey::Bot(key) => {
+                guest_key = key.0.to_le_bytes();
+                (b"bot", &guest_key)
+            }
+        };
+        let digest = self.digest(&[b"id", site.as_str().as_bytes(), &day.to_le_bytes(), kind, key]);
+        format!("g_{digest:016x}")
     }
 
     /// Makes a place in a list one that tells no more than the list does, which tells the time: the rest of it is a guest's own
@@ -51,12 +64,16 @@ impl ShownIds {
     }
 
     fn round(&self, number: u8, at: Timestamp, half: u32) -> u32 {
-        self.digest(&(b"cursor", number, at, half)) as u32
+        self.digest(&[b"cursor", &[number], &at.as_millis().to_le_bytes(), &half.to_le_bytes()]) as u32
     }
 
-    fn digest(&self, what: &impl Hash) -> u64 {
+    /// Of each part with its length, so that the same comes out on every platform: `Hash` takes lengths as wide as its pointers.
+    fn digest(&self, parts: &[&[u8]]) -> u64 {
         let mut digest = SipHasher24::new_with_key(&self.0);
-        what.hash(&mut digest);
+        for part in parts {
+            digest.write(&(part.len() as u64).to_le_bytes());
+            digest.write(part);
+        }
         digest.finish()
     }
 }
