@@ -33,7 +33,7 @@ function text(page) {
 /** A site that sends the attacks by their number, compressed if the query says so. */
 function startAttackedSite(t, headers) {
   return startSite(t, (url) => {
-    const attack = ATTACKS[Number(url.pathname.slice(1))];
+    const attack = ATTACKS[Number.parseInt(url.pathname.slice(1), 10)];
     if (!attack) return { headers: { "x-presence-user": "sally", "x-presence-perms": "yes", "cache-control": "private" }, body: "a page" };
     const type = attack.second_type ? [attack.type, attack.second_type] : attack.type;
     const coding = url.searchParams.get("coding") ?? undefined;
@@ -60,6 +60,7 @@ describe("a browser that is shown every attack", { concurrency: 2, timeout: 600_
       const { origin } = await startAttackedSite(t, headers);
       const worker = await startWorker(t, { ORIGIN: origin, ...vars });
       const page = await open(t, worker.url("/"));
+      assert.equal((await page.context().cookies()).length, 1, "she is signed in");
       let shown = 0;
       for (const [number, attack] of ATTACKS.entries()) {
         for (const coding of ["", Object.keys(CODINGS)[number % 3]]) {

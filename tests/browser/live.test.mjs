@@ -179,7 +179,7 @@ describe("live", () => {
   });
 
   test("asks now and then where there are no connections, and counts nobody out", async (t) => {
-    const worker = await startMembers(t, { vars: { ACCESS: `{"live": "nobody"}` } });
+    const worker = await startMembers(t, { vars: { ACCESS: `{"live": "nobody", "locations": "public"}` } });
     const page = await open(t, worker.url("/?as=sally&name=Sally"));
     await shows(page, ["1 online", "Sally", "Page /"]);
     await worker.visit("/?as=bob&name=Bob", { title: "Home" });
