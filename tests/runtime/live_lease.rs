@@ -8,25 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const ONLINE: &str = "/_presence/v1/online.json";
 
-const HALF_AN_HOUR: i64 = 1_800_000;
-const DAY: i64 = 86_400_000;
-
 /// A server whose clock is moved by tests, and the time at which it begins.
 fn with_a_clock() -> (Server, i64) {
     let server = hooked().start();
-    let start = start_clock(&server);
-    (server, start)
-}
-
-/// The time by the server's clock. Shortly before midnight it begins with the next day, as guests' connections end there.
-fn start_clock(server: &Server) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
-    if now % DAY < DAY - HALF_AN_HOUR {
-        return now;
-    }
-    let start = now + HALF_AN_HOUR;
-    at(server, start);
-    start
+    (server, now)
 }
 
 fn at(server: &Server, millis: i64) -> Value {
@@ -89,7 +75,6 @@ fn who_is_dead_while_the_server_was_is_gone_too() {
     watcher.until(|watcher| watcher.ids() == ["sally"]);
     let (version, users) = (watcher.version, watcher.users.clone());
     let server = server.kill_and_restart();
-    start_clock(&server);
     drop((watcher, sally));
     let mut back =
         Watcher { users, version, ..Watcher::of(connect(&server, &format!("?since={version}"), &[]).unwrap()) };
@@ -193,7 +178,6 @@ fn an_object_sleeps_while_nobody_comes_or_goes_and_nobody_notices_when_it_wakes(
 fn who_is_erased_soon_after_another_is_gone_at_once_and_from_the_files_within_ten_minutes() {
     let admin = "only-for-tests-of-the-club";
     let server = hooked().var("ADMIN_TOKEN", admin).start();
-    let start = start_clock(&server);
     let erase = |user: &str| {
         let admin = server.by("10.0.0.9").with("authorization", &format!("Bearer {admin}"));
         assert_eq!(admin.send("DELETE", &format!("/_presence/v1/users/{user}"), None).status, 204);
@@ -211,7 +195,8 @@ fn who_is_erased_soon_after_another_is_gone_at_once_and_from_the_files_within_te
     touch(&server, "bob", json!({"path": "/"}));
     watcher.until(|watcher| watcher.ids() == ["bob"]);
     // Ten minutes later the alarm comes.
-    let later = server.by("10.0.0.9").with("x-test-now", &(start + 660_000).to_string()).with("x-test-fault", "sweep");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let later = server.by("10.0.0.9").with("x-test-now", &(now + 601_000).to_string()).with("x-test-fault", "sweep");
     later.get(&format!("{ONLINE}?limit=7"));
     eventually(vec![], || files_with(&server.storage(), "a-later-user"));
     watcher.socket.send(tungstenite::Message::text("ping")).unwrap();
