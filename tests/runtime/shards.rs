@@ -109,7 +109,7 @@ fn known(server: &Server, all: &[String]) -> Vec<String> {
     let viewers = admin.get("/_presence/v1/viewers.json?topic=tea").json()["viewers"].clone();
     let mut known: Vec<_> =
         [users, viewers].iter().flat_map(|list| list.as_array().unwrap()).map(Value::to_string).collect();
-    let feed = admin.get("/_presence/feed.atom").text().replace(&server.port.to_string(), "");
+    let feed = admin.get("/_presence/feed.atom").text().replace(&format!(":{}/", server.port), "/");
     known.extend(feed.lines().filter(|line| line.starts_with("<entry>")).map(str::to_owned));
     known.push(counts(server).to_string());
     known
