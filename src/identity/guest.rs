@@ -3,7 +3,7 @@
 //! Without the key nobody can find an address back by trying them all, and after midnight not even we know that a
 //! guest is the one of yesterday.
 
-use super::derived;
+use super::{derived, write_part};
 use crate::config::Secret;
 use crate::presence::id::{ClientId, GuestKey, SiteName};
 use siphasher::sip::SipHasher24;
@@ -29,7 +29,7 @@ impl GuestSecret {
 pub fn key(secret: &GuestSecret, day: i64, site: &SiteName, address: &str, user_agent: &str) -> GuestKey {
     let mut digest = client_digest(secret, day, site, address);
     let client = ClientId(digest.finish() as u32);
-    write(&mut digest, user_agent);
+    write_part(&mut digest, user_agent.as_bytes());
     GuestKey::new(client, digest.finish() as u32)
 }
 
@@ -42,19 +42,13 @@ pub fn client(secret: &GuestSecret, day: i64, site: &SiteName, address: &str) ->
 fn client_digest(secret: &GuestSecret, day: i64, site: &SiteName, address: &str) -> SipHasher24 {
     let mut digest = SipHasher24::new_with_key(&secret.0);
     digest.write(&day.to_be_bytes());
-    // Each part with its length, so that no two lists of parts read alike.
-    write(&mut digest, site.as_str());
+    write_part(&mut digest, site.as_str().as_bytes());
     match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V4(address)) => digest.write(&address.octets()),
         Ok(IpAddr::V6(address)) => digest.write(&(u128::from(address) >> 64).to_be_bytes()),
-        Err(_) => write(&mut digest, address),
+        Err(_) => write_part(&mut digest, address.as_bytes()),
     }
     digest
-}
-
-fn write(digest: &mut SipHasher24, part: &str) {
-    digest.write(&(part.len() as u64).to_be_bytes());
-    digest.write(part.as_bytes());
 }
 
 #[cfg(test)]

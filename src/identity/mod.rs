@@ -34,6 +34,8 @@ use seen::SeenSecret;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use shown::ShownIds;
+use siphasher::sip::SipHasher24;
+use std::hash::Hasher;
 use subtle::ConstantTimeEq;
 use token::Claims;
 
@@ -226,4 +228,11 @@ fn derived(secret: &Secret, purpose: &[u8]) -> [u8; 16] {
         key.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(byte, digest)| *byte = digest);
     }
     key
+}
+
+/// Digests one of several parts together with its length, so that no two lists of parts read alike. `Hash` would not do: it digests
+/// lengths as wide as the platform's pointers, and what comes out must be the same everywhere.
+fn write_part(digest: &mut SipHasher24, part: &[u8]) {
+    digest.write(&(part.len() as u64).to_be_bytes());
+    digest.write(part);
 }

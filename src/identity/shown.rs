@@ -4,7 +4,7 @@
 //! nobody is to see are listed as guests, though they have none. So what is shown is a keyed digest, of which nobody can tell
 //! whether it is a guest's or a user's, nor whose.
 
-use super::derived;
+use super::{derived, write_part};
 use crate::config::Secret;
 use crate::presence::id::SiteName;
 use crate::presence::member::MemberKey;
@@ -67,13 +67,9 @@ impl ShownIds {
         self.digest(&[b"cursor", &[number], &at.as_millis().to_le_bytes(), &half.to_le_bytes()]) as u32
     }
 
-    /// Of each part with its length, so that the same comes out on every platform: `Hash` takes lengths as wide as its pointers.
     fn digest(&self, parts: &[&[u8]]) -> u64 {
         let mut digest = SipHasher24::new_with_key(&self.0);
-        for part in parts {
-            digest.write(&(part.len() as u64).to_le_bytes());
-            digest.write(part);
-        }
+        parts.iter().for_each(|part| write_part(&mut digest, part));
         digest.finish()
     }
 }

@@ -16,4 +16,9 @@ impl PlaceId {
     pub fn index(self) -> usize {
         self.0.get() as usize - 1
     }
+
+    /// The bit that stands for it in a summary of places, where each of 64 bits stands for every 64th place.
+    pub fn bit(self) -> u64 {
+        1 << (self.index() % 64)
+    }
 }

@@ -67,6 +67,11 @@ impl PlaceSet {
         self.0.get_mut(word).into_iter().for_each(|bits| *bits |= 1 << bit);
     }
 
+    /// The summary of the set: the bits of all its places, see [`PlaceId::bit`].
+    pub fn summary(&self) -> u64 {
+        self.0.iter().fold(0, |summary, word| summary | word)
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -254,11 +259,8 @@ impl Places {
     /// The pages with the most people on them, then by path, at most `limit`. Of some of their places it is asked by which guests
     /// they are titled so. Costs a few nanoseconds for each page that there is, and more only for those that are told.
     pub fn fullest(&self, limit: usize, guests: impl FnOnce(&PlaceSet) -> Words) -> Vec<Page<'_>> {
-        let is_told = |(_, group): &(usize, GroupId)| {
-            let first = self.paths.first(*group).and_then(|first| self.get(first));
-            first.is_some_and(|place| !place.is_nowhere())
-        };
-        let mut fullest: Vec<_> = self.paths.people().filter(is_told).collect();
+        let nowhere = self.group_of_path(Place::nowhere().path.as_str());
+        let mut fullest: Vec<_> = self.paths.people().filter(|(_, group)| Some(*group) != nowhere).collect();
         if limit < fullest.len() {
             fullest.select_nth_unstable_by_key(limit, |&(people, group)| (Reverse(people), group));
             fullest.truncate(limit);

@@ -46,7 +46,7 @@ pub enum Query {
 
 /// The most pages that one of several objects tells of: the fullest of all may be the fullest of none, so each tells all of
 /// its own, up to so many.
-const MAX_PAGES: usize = 10_000;
+const MAX_PAGES: usize = 8000;
 
 impl Query {
     /// The question that is asked in the stead of this one: its answer is cut to what is wanted, so that questions that differ in

@@ -1,9 +1,9 @@
 //! What the object that keeps a site's presence keeps besides, and when it sweeps.
 
+use super::clock;
 use super::object::SWEEP;
 use super::presence_object::Presence;
 use super::presence_rows::Sheets;
-use super::{clock, rechecks};
 use crate::presence::site::Outcome;
 use crate::presence::time::Timestamp;
 use worker::Result;
@@ -49,17 +49,13 @@ impl Presence {
     pub fn recheck(&self, now: Timestamp) -> bool {
         let users = self.room.borrow().to_recheck(now);
         let (false, Some(this)) = (users.is_empty(), self.this.upgrade()) else { return false };
-        if !self.rechecking.replace(true) {
-            self.store.wait_until(async move {
-                let site = this.among.share().map(|share| share.site.clone());
-                let looked_up = rechecks::look_up(users, site, &this.env).await;
-                this.rechecking.set(false);
-                let Ok(config) = this.config() else { return };
-                let left = this.room.borrow_mut().recheck(clock::now(), &looked_up, &config.access);
-                this.hear(left);
-                this.work();
-            });
-        }
+        let site = self.among.share().map(|share| share.site.clone());
+        self.rechecks.start(&self.store, &self.env, site, users, move |accounts| {
+            let Ok(config) = this.config() else { return };
+            let left = this.room.borrow_mut().recheck(clock::now(), &accounts, &config.access);
+            this.hear(left);
+            this.work();
+        });
         true
     }
 }

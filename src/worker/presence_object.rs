@@ -14,6 +14,7 @@ use super::presence_moves::Among;
 use super::presence_relays::Relays;
 use super::presence_room::Room;
 use super::presence_rows::{LOGINS, RingRows, TABLES, upgrade};
+use super::rechecks::Rechecks;
 use super::sockets::Sockets;
 use super::waiting::Timer;
 use crate::config::Config;
@@ -78,8 +79,7 @@ pub struct Presence {
     /// What those who watch have said; none where the settings are not sound.
     pub recorder: RefCell<Option<Recorder>>,
     timer: Timer,
-    /// Whether it is being looked up what those may do who watch.
-    pub rechecking: Cell<bool>,
+    pub rechecks: Rechecks,
 }
 
 impl DurableObject for PresenceObject {
@@ -111,7 +111,7 @@ impl DurableObject for PresenceObject {
             repeat: RefCell::default(),
             recorder: RefCell::new(recorder),
             timer: Timer::default(),
-            rechecking: Cell::new(false),
+            rechecks: Rechecks::default(),
         });
         Self { presence: AssertUnwindSafe(presence) }
     }

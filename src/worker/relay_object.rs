@@ -10,9 +10,10 @@ use super::calls::{self, Object, PATIENCE};
 use super::object::{Store, call};
 use super::presence_object::{ENTRY, REFUSED};
 use super::presence_room::Room;
+use super::rechecks::Rechecks;
 use super::sockets::Sockets;
 use super::waiting::{Timer, Together};
-use super::{clock, rechecks, recording, topics};
+use super::{clock, recording, topics};
 use crate::config::Config;
 use crate::presence::copies::{Copies, Progress};
 use crate::presence::member::{MemberKey, Signal, Touch};
@@ -84,8 +85,7 @@ pub(super) struct Relay {
     connecting: RefCell<Vec<Lease>>,
     connected_at: Cell<Option<Timestamp>>,
     timer: Timer,
-    /// Whether it is being looked up what those may do who watch.
-    rechecking: Cell<bool>,
+    rechecks: Rechecks,
     /// When the parts were told last which pages are open.
     renewed_at: Cell<Option<Timestamp>>,
 }
@@ -116,7 +116,7 @@ impl DurableObject for RelayObject {
             connecting: RefCell::default(),
             connected_at: Cell::new(None),
             timer: Timer::default(),
-            rechecking: Cell::new(false),
+            rechecks: Rechecks::default(),
             renewed_at: Cell::new(None),
         });
         relay.note_company();
@@ -468,17 +468,13 @@ impl Relay {
     fn recheck(&self, now: Timestamp) -> bool {
         let users = self.room.borrow().to_recheck(now);
         let (false, Some(this)) = (users.is_empty(), self.this.upgrade()) else { return false };
-        if !self.rechecking.replace(true) {
-            self.store.wait_until(async move {
-                let site = this.share.as_ref().map(|share| share.site.clone());
-                let looked_up = rechecks::look_up(users, site, &this.env).await;
-                this.rechecking.set(false);
-                let Ok(config) = this.config() else { return };
-                let left = this.room.borrow_mut().recheck(clock::now(), &looked_up, &config.access);
-                this.say(left);
-                this.tell();
-            });
-        }
+        let site = self.share.as_ref().map(|share| share.site.clone());
+        self.rechecks.start(&self.store, &self.env, site, users, move |accounts| {
+            let Ok(config) = this.config() else { return };
+            let left = this.room.borrow_mut().recheck(clock::now(), &accounts, &config.access);
+            this.say(left);
+            this.tell();
+        });
         true
     }
 

@@ -18,6 +18,8 @@ use std::cmp::Reverse;
 pub(super) struct Wanted {
     path: Option<PlaceSet>,
     topic: Option<PlaceSet>,
+    /// The summary of the topic's places.
+    topic_summary: u64,
 }
 
 /// What was found.
@@ -33,8 +35,9 @@ pub(super) struct Found {
 
 impl Wanted {
     pub(super) fn of(site: &Site, filter: &Filter<'_>) -> Self {
-        let about = |topic| site.places.about(topic).collect();
-        Self { path: filter.path.map(|path| site.places.on(path)), topic: filter.topic.map(about) }
+        let topic: Option<PlaceSet> = filter.topic.map(|topic| site.places.about(topic).collect());
+        let topic_summary = topic.as_ref().map_or(0, PlaceSet::summary);
+        Self { path: filter.path.map(|path| site.places.on(path)), topic, topic_summary }
     }
 
     /// Whether there is no such place, so that nobody has to be looked at.
@@ -44,8 +47,8 @@ impl Wanted {
 
     pub(super) fn matches(&self, member: &Member) -> bool {
         let in_set = |set: &PlaceSet| member.place().is_some_and(|place| set.contains(place));
-        let looks =
-            |set: &PlaceSet| in_set(set) || member.tabs().filter_map(|tab| tab.place).any(|place| set.contains(place));
+        let has_open = |set: &PlaceSet| member.tabs().filter_map(|tab| tab.place).any(|place| set.contains(place));
+        let looks = |set: &PlaceSet| in_set(set) || (member.may_have_apart(self.topic_summary) && has_open(set));
         self.path.as_ref().is_none_or(in_set) && self.topic.as_ref().is_none_or(looks)
     }
 }
@@ -54,7 +57,8 @@ impl Site {
     /// By which guests places are titled as they are, those included who are counted as such.
     pub(super) fn words_of_guests(&self, places: &PlaceSet) -> Words {
         let mut words = Words::default();
-        for (_, _, member) in self.members_by_slot_of(|kind| kind != Kind::Bot) {
+        let counted = |kind| kind == Kind::Guest || (kind == Kind::User && self.invisible > 0);
+        for (_, _, member) in self.members_by_slot_of(counted) {
             if let Some(place) = member.place().filter(|place| places.contains(*place)) {
                 let word = Word::of(member.client());
                 words.entry(place).and_modify(|known| *known = known.and(word)).or_insert(word);
