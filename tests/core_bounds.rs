@@ -24,7 +24,7 @@ fn guest(number: u64) -> MemberKey {
 }
 
 fn touch(key: MemberKey) -> Touch {
-    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online }
+    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
 }
 
 /// A site and its rows.

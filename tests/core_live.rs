@@ -138,7 +138,7 @@ fn signal() -> impl Strategy<Value = Signal> {
         // Nothing is known of guests.
         let profile = profile.filter(|_| key.kind() == Kind::User);
         let state = if away { State::Away } else { State::Online };
-        Signal::Touch(Touch { key, was, profile, said: None, place, tab, state })
+        Signal::Touch(Touch { key, was, profile, said: None, place, tab, state, arrives: true })
     });
     let tab = prop::option::of((0..3_u32).prop_map(TabId));
     prop_oneof![
@@ -247,6 +247,7 @@ fn touch(number: u8, path: &str) -> Signal {
         place: Some(place),
         tab: None,
         state: State::Online,
+        arrives: true,
     })
 }
 
@@ -362,7 +363,7 @@ fn an_open_page_keeps_its_user_whatever_their_other_pages_do() {
     let told = |tab, path: &str| {
         let place = Some(Place { path: PagePath::parse(path).unwrap(), title: None, topic: None });
         let (was, profile, said, tab, state) = (None, None, None, Some(TabId(tab)), State::Online);
-        Signal::Touch(Touch { key: key.clone(), was, profile, said, place, tab, state })
+        Signal::Touch(Touch { key: key.clone(), was, profile, said, place, tab, state, arrives: true })
     };
     let report = |signal| vec![Report { age: Millis(0), signal }];
     site.apply(at(0), report(told(1, "/desktop")));
@@ -397,7 +398,7 @@ proptest! {
             let online = |seen: Option<i64>| seen.is_some_and(|seen| at(now).as_secs() - at(seen).as_secs() <= 330);
             let last = &mut seen[usize::from(who)];
             if what == 0 {
-                let touch = Touch { key, was: None, profile: None, said: None, place: None, tab: Some(TabId(1)), state: State::Online };
+                let touch = Touch { key, was: None, profile: None, said: None, place: None, tab: Some(TabId(1)), state: State::Online, arrives: true };
                 site.apply(at(now), vec![Report { age: Millis(0), signal: Signal::Touch(touch) }]);
                 *last = Some(now);
             } else if what == 1 {

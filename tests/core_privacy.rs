@@ -32,7 +32,7 @@ fn place(path: &str, topic: Option<&str>) -> Option<Place> {
 }
 
 fn touch(key: MemberKey) -> Touch {
-    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online }
+    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
 }
 
 fn hidden(key: MemberKey) -> Touch {

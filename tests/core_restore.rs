@@ -47,7 +47,16 @@ fn touch(who: u8) -> impl Strategy<Value = Touch> {
             let said = said.filter(|_| key.kind() == Kind::User);
             let was = was.map(self::key).filter(|was| *was != key);
             let profile = (key.kind() == Kind::User).then(|| Profile { invisible, ..Profile::default() });
-            Touch { key, was, profile, said, place, tab, state: if away { State::Away } else { State::Online } }
+            Touch {
+                key,
+                was,
+                profile,
+                said,
+                place,
+                tab,
+                state: if away { State::Away } else { State::Online },
+                arrives: true,
+            }
         },
     )
 }
@@ -170,14 +179,14 @@ proptest! {
         prop_assert_eq!(site.counts(), Counts::default());
         prop_assert!(site.pages(9).is_empty());
         // They may have hidden; by this they show themselves.
-        let touch = Touch { key: key(0), was: None, profile: Some(Profile::default()), said: None, place: None, tab: None, state: State::Online };
+        let touch = Touch { key: key(0), was: None, profile: Some(Profile::default()), said: None, place: None, tab: None, state: State::Online, arrives: true };
         site.apply(at(time + 1_000_001), vec![Report { age: Millis(0), signal: Signal::Touch(touch) }]);
         prop_assert_eq!((site.counts().users, site.counts().guests), (1, 0));
     }
 }
 
 fn named(key: MemberKey) -> Touch {
-    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online }
+    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
 }
 
 #[test]

@@ -31,7 +31,16 @@ fn about(path: &str, topic: Option<&str>) -> Option<Place> {
 }
 
 fn touch(key: MemberKey, place: Option<Place>) -> Signal {
-    Signal::Touch(Touch { key, was: None, profile: None, said: None, place, tab: None, state: State::Online })
+    Signal::Touch(Touch {
+        key,
+        was: None,
+        profile: None,
+        said: None,
+        place,
+        tab: None,
+        state: State::Online,
+        arrives: true,
+    })
 }
 
 /// A site with the storage that a shell would give it.
@@ -121,6 +130,7 @@ fn each_tab_looks_at_its_own_page() {
             place: about(path, topic),
             tab: Some(TabId(tab)),
             state: State::Online,
+            arrives: true,
         })
     };
     kept.apply(at(0), tab(1, "/a", Some("thread:a")));
@@ -159,6 +169,7 @@ fn who_is_erased_was_never_here() {
         place: None,
         tab: None,
         state: State::Online,
+        arrives: true,
     };
     kept.apply(at(3), Signal::Touch(ghost));
     kept.apply(at(4), touch(MemberKey::Guest(GuestKey(1)), about("/", None)));
@@ -218,7 +229,7 @@ proptest! {
                     let place = about(&text.as_ref().map_or("/".into(), |text| format!("/{text}")), text.as_deref());
                     let tab = tab.map(|tab| TabId(tab.into()));
                     let key = who(number);
-                    let touch = Touch { key: key.clone(), was: None, profile: None, said: None, place, tab, state: State::Online };
+                    let touch = Touch { key: key.clone(), was: None, profile: None, said: None, place, tab, state: State::Online, arrives: true };
                     kept.apply(time, Signal::Touch(touch));
                     about_until.insert(key.clone(), time);
                     if let Some(text) = text {

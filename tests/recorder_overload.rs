@@ -46,7 +46,16 @@ fn key(kind: Kind, number: usize) -> MemberKey {
 
 fn touch(key: MemberKey, page: usize) -> Signal {
     let place = PagePath::parse(format!("/{page}")).ok().map(|path| Place { path, title: None, topic: None });
-    Signal::Touch(Touch { key, was: None, profile: None, said: None, place, tab: None, state: State::Online })
+    Signal::Touch(Touch {
+        key,
+        was: None,
+        profile: None,
+        said: None,
+        place,
+        tab: None,
+        state: State::Online,
+        arrives: true,
+    })
 }
 
 /// How much of it there is: the more, the later it may be dropped.

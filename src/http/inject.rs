@@ -6,14 +6,11 @@
 
 use super::Headers;
 use super::page::{Coding, media_type};
-use super::report::PageRequest;
+use super::report::is_download;
 use crate::config::is_authority;
 
 /// The most bytes that may stand before the head; comments, mostly.
 const MAX_BEFORE: usize = 16 * 1024;
-
-/// Headers by which a page's own script tells that it is what asks, and not a browser that opens a document.
-const SCRIPTED: [&str; 5] = ["x-requested-with", "x-pjax", "hx-request", "turbo-frame", "x-up-version"];
 
 /// An answer into which a script is put as it streams.
 #[derive(Debug)]
@@ -41,9 +38,8 @@ impl Injector {
             "application/xhtml+xml" => true,
             _ => return None,
         };
-        let shown = answer.get("content-disposition").is_none_or(|value| value.trim_start().starts_with("inline"));
         let whole = method != "HEAD" && !matches!(status, ..200 | 204 | 205 | 206 | 226 | 304);
-        if !shown || !whole || !is_authority(host) || Coding::of(answer) != Some(Coding::Plain) {
+        if is_download(answer) || !whole || !is_authority(host) || Coding::of(answer) != Some(Coding::Plain) {
             return None;
         }
         // Without a scheme the address has the page's own, which a Worker behind a proxy does not know.
@@ -75,11 +71,6 @@ impl Injector {
         self.script = None;
         std::mem::take(&mut self.held)
     }
-}
-
-/// Whether a request opens a document, and is not a page's own script that asks for a part of one.
-pub fn opens_document(request: &impl Headers) -> bool {
-    PageRequest::of(request) == PageRequest::Document && !SCRIPTED.iter().any(|name| request.has(name))
 }
 
 /// The nonce that the answer's policy has scripts bear.
@@ -290,16 +281,6 @@ mod tests {
         assert!(Injector::of(&OPENED, ("HEAD", 200), &[html], "club.example", "/x").is_none());
         for host in ["a\"b", "a<b", "a b", ""] {
             assert!(Injector::of(&OPENED, ("GET", 200), &[html], host, "/x").is_none(), "{host}");
-        }
-    }
-
-    #[test]
-    fn a_script_that_asks_opens_no_document() {
-        assert!(opens_document(&OPENED));
-        assert!(opens_document(&[("accept", "text/html")]));
-        assert!(!opens_document(&[("sec-fetch-dest", "empty"), ("accept", "text/html")]));
-        for name in ["X-Requested-With", "HX-Request", "Turbo-Frame"] {
-            assert!(!opens_document(&[("accept", "text/html"), (name, "XMLHttpRequest")]), "{name}");
         }
     }
 

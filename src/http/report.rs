@@ -4,7 +4,7 @@ use super::Headers;
 use super::problem::Problem;
 use super::route::GifTouch;
 use crate::config::{Globs, PrivatePaths};
-use crate::identity::origin::is_never_kept;
+use crate::identity::origin::{is_never_kept, is_page};
 use crate::presence::id::{PagePath, TabId, TabName, Title, Topic, UserId};
 use crate::presence::member::{Place, State};
 use serde::Deserialize;
@@ -22,6 +22,8 @@ pub struct Seen {
     pub tab: Option<TabId>,
     /// Whether they are looking.
     pub state: State,
+    /// Whether a page was shown, or reports itself: no other request brings anybody in.
+    pub arrives: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -47,7 +49,7 @@ impl Seen {
         let body: TouchBody = json(body, MAX_BODY)?;
         let tab = body.tab.as_deref().map(tab_id).transpose()?;
         let place = place(body.path.as_deref(), body.title, body.topic)?;
-        Ok(Self { place, tab, state: body.state.unwrap_or_default() })
+        Ok(Self { place, tab, state: body.state.unwrap_or_default(), arrives: true })
     }
 
     /// Reads the query of `touch.gif`.
@@ -55,7 +57,8 @@ impl Seen {
     /// # Errors
     /// 400 where a parameter is out of bounds.
     pub fn from_gif(touch: GifTouch) -> Result<Self, Problem> {
-        Ok(Self { place: place(touch.path.as_deref(), touch.title, touch.topic)?, ..Self::default() })
+        let place = place(touch.path.as_deref(), touch.title, touch.topic)?;
+        Ok(Self { place, arrives: true, ..Self::default() })
     }
 }
 
@@ -131,33 +134,54 @@ impl Sent {
 pub enum PageRequest {
     /// Somebody opens a document: that is where they are.
     Document,
-    /// An image, a script, a call: somebody is there, wherever that is.
+    /// An image, a script, a call, or a document that another site has posted to, which comes without the cookies of whoever it is
+    /// of: whoever is here already still is.
     Part,
-    /// The browser fetches ahead: nobody has looked yet.
-    Ahead,
+    /// The browser fetches ahead, and nobody has looked yet; or the page of another site shows something of this one; or nothing
+    /// is shown, as of `HEAD` and `OPTIONS`.
+    Unseen,
 }
 
 impl PageRequest {
     /// Tells them apart by the fetch metadata, or by what is accepted where a browser sends none.
-    pub fn of(request: &impl Headers) -> Self {
+    pub fn of(method: &str, request: &impl Headers) -> Self {
         let ahead = |name: &'static str| {
-            request.get(name).is_some_and(|purpose| purpose.contains("prefetch") || purpose.contains("prerender"))
+            let purpose = request.get(name).unwrap_or_default().to_ascii_lowercase();
+            ["prefetch", "prerender", "preview"].iter().any(|other| purpose.contains(other))
         };
-        if ahead("sec-purpose") || ahead("purpose") || ahead("x-moz") || ahead("x-purpose") {
-            return Self::Ahead;
+        if matches!(method, "HEAD" | "OPTIONS")
+            || ["sec-purpose", "purpose", "x-moz", "x-purpose"].into_iter().any(ahead)
+        {
+            return Self::Unseen;
         }
-        let document = match request.get("sec-fetch-dest") {
-            Some(destination) => destination == "document",
-            None => request.get("accept").is_some_and(|accept| accept.contains("text/html")),
-        };
-        if document { Self::Document } else { Self::Part }
+        let cross_site = || request.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+        match opens_document(request) {
+            true if method == "GET" || !cross_site() => Self::Document,
+            false if cross_site() => Self::Unseen,
+            _ => Self::Part,
+        }
     }
+}
+
+/// Headers by which a page's own script tells that it is what asks for a part of one.
+const SCRIPTED: [&str; 4] = ["x-pjax", "hx-request", "turbo-frame", "x-up-version"];
+
+/// Whether a browser opens a document by a request. Of one that sends no fetch metadata it is taken for granted where it accepts
+/// pages, and no script says that it asks.
+pub fn opens_document(request: &impl Headers) -> bool {
+    // A browser inside an app names the app there.
+    let by_xhr = || request.get("x-requested-with").is_some_and(|by| by.eq_ignore_ascii_case("XMLHttpRequest"));
+    let opens = match request.get("sec-fetch-dest") {
+        Some(destination) => destination == "document",
+        None => request.get("accept").is_some_and(|accept| accept.contains("text/html")),
+    };
+    opens && !by_xhr() && !SCRIPTED.iter().any(|name| request.has(name))
 }
 
 /// What an answer to such a request shows its visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shows {
-    /// Nothing yet: it was fetched ahead.
+    /// Nothing: nobody has looked at it, or only where another site shows it.
     Nothing,
     /// What belongs to a page, or leads to one: they are where they were.
     Part,
@@ -169,16 +193,32 @@ pub enum Shows {
 
 impl Shows {
     /// By the request, and what was answered; `is_place` is whether the site lets the page be told.
-    pub fn of(request: &impl Headers, status: u16, answer: &impl Headers, is_place: bool) -> Self {
-        match PageRequest::of(request) {
-            PageRequest::Ahead => Self::Nothing,
+    pub fn of(method: &str, request: &impl Headers, status: u16, answer: &impl Headers, is_place: bool) -> Self {
+        match PageRequest::of(method, request) {
+            PageRequest::Unseen => Self::Nothing,
             PageRequest::Part => Self::Part,
-            // A redirect is no place: they are already on the way to another.
-            PageRequest::Document if (300..400).contains(&status) && status != 304 => Self::Part,
-            PageRequest::Document if is_place && !is_never_kept(answer) => Self::Page,
+            PageRequest::Document if !is_page_shown(status, answer) => Self::Part,
+            PageRequest::Document if status < 400 && is_place && !is_never_kept(answer) => Self::Page,
+            // An error page stands in the place of the page that was asked for.
             PageRequest::Document => Self::Nowhere,
         }
     }
+}
+
+/// Whether a browser that asked for a document shows the answer as a page: a redirect leads on to another, an answer without
+/// content and a download leave it where it was, and a picture or a film is none.
+fn is_page_shown(status: u16, answer: &impl Headers) -> bool {
+    let leads_on = (300..400).contains(&status) && status != 304;
+    let stays = leads_on || matches!(status, 204 | 205) || is_download(answer);
+    // Without a type a browser takes it for a page, and a page that it has kept needs not be told again what it is.
+    !stays && answer.get("content-type").is_none_or(|kind| is_page(&kind))
+}
+
+/// Whether a browser saves the answer instead of showing it.
+pub(super) fn is_download(answer: &impl Headers) -> bool {
+    answer
+        .get("content-disposition")
+        .is_some_and(|value| !value.trim_start().get(..6).is_some_and(|kind| kind.eq_ignore_ascii_case("inline")))
 }
 
 /// The place that a page request names: nowhere, where the page is private or its path too long to be kept.
@@ -206,9 +246,13 @@ pub(super) fn json<T: for<'de> Deserialize<'de> + Default>(body: &[u8], limit: u
 fn place(path: Option<&str>, title: Option<String>, topic: Option<String>) -> Result<Option<Place>, Problem> {
     let title = title.as_deref().and_then(Title::shown);
     let topic = topic.filter(|topic| !topic.is_empty()).map(Topic::parse).transpose()?;
-    let path = path.map(PagePath::reported).transpose()?;
-    // A title or a topic without a path is of no page that could be told.
-    Ok(path.map(|path| Place { path, title, topic }))
+    // A title or a topic without a path is of no page that could be told, and one with a path that is too long to be kept is not
+    // either.
+    match path {
+        Some(path) if PagePath::is_too_long(path) => Ok(Some(Place::nowhere())),
+        Some(path) => Ok(Some(Place { path: PagePath::reported(path)?, title, topic })),
+        None => Ok(None),
+    }
 }
 
 /// A tab by the name that it gave itself.
@@ -237,8 +281,9 @@ mod tests {
         assert_eq!((place.path.as_str(), place.title.unwrap().as_str()), ("/a", "A"));
         assert_eq!(place.topic.unwrap().as_str(), "user:sally");
         assert_eq!((touch.state, touch.tab.is_some()), (State::Away, true));
-        assert_eq!(Seen::from_body(b"{}").unwrap(), Seen::default());
-        assert_eq!(Seen::from_body(b"").unwrap(), Seen::default());
+        let bare = Seen { arrives: true, ..Seen::default() };
+        assert_eq!(Seen::from_body(b"{}").unwrap(), bare);
+        assert_eq!(Seen::from_body(b"").unwrap(), bare);
     }
 
     #[test]
@@ -256,13 +301,13 @@ mod tests {
     fn a_page_that_is_not_to_be_kept_is_nowhere_and_a_redirect_leads_on() {
         let (page, part) = ([("sec-fetch-dest", "document")], [("sec-fetch-dest", "style")]);
         let (kept, unkept) = ([("cache-control", "private")], [("cache-control", "no-store")]);
-        assert_eq!(Shows::of(&page, 200, &kept, true), Shows::Page);
-        assert_eq!(Shows::of(&page, 304, &kept, true), Shows::Page);
-        assert_eq!(Shows::of(&page, 200, &unkept, true), Shows::Nowhere);
-        assert_eq!(Shows::of(&page, 200, &kept, false), Shows::Nowhere);
-        assert_eq!(Shows::of(&page, 302, &unkept, false), Shows::Part);
-        assert_eq!(Shows::of(&part, 200, &unkept, false), Shows::Part);
-        assert_eq!(Shows::of(&[("sec-purpose", "prefetch")], 200, &unkept, true), Shows::Nothing);
+        assert_eq!(Shows::of("GET", &page, 200, &kept, true), Shows::Page);
+        assert_eq!(Shows::of("GET", &page, 304, &kept, true), Shows::Page);
+        assert_eq!(Shows::of("GET", &page, 200, &unkept, true), Shows::Nowhere);
+        assert_eq!(Shows::of("GET", &page, 200, &kept, false), Shows::Nowhere);
+        assert_eq!(Shows::of("GET", &page, 302, &unkept, false), Shows::Part);
+        assert_eq!(Shows::of("GET", &part, 200, &unkept, false), Shows::Part);
+        assert_eq!(Shows::of("GET", &[("sec-purpose", "prefetch")], 200, &unkept, true), Shows::Nothing);
     }
 
     #[test]
@@ -294,7 +339,7 @@ mod tests {
             (r#"{"tab":""}"#, 400),
             (r#"{"path":"/","path":"/"}"#, 400),
             (&format!(r#"{{"path":"/{}"}}"#, "x".repeat(511)), 204),
-            (&format!(r#"{{"path":"/{}"}}"#, "x".repeat(512)), 400),
+            (&format!(r#"{{"path":"/{}"}}"#, "x".repeat(512)), 204),
             (&format!(r#"{{"path":"/","title":"{}"}}"#, "x".repeat(256)), 204),
             (&format!(r#"{{"path":"/","title":"{}"}}"#, "x".repeat(257)), 204),
             (&format!(r#"{{"x":"{}"}}"#, "x".repeat(4096)), 413),
@@ -334,12 +379,72 @@ mod tests {
             ([("sec-fetch-dest", "iframe"), ("accept", "text/html")], Part),
             ([("accept", "text/html,*/*"), ("x", "")], Document),
             ([("accept", "*/*"), ("x", "")], Part),
-            ([("sec-fetch-dest", "document"), ("sec-purpose", "prefetch;prerender")], Ahead),
-            ([("accept", "text/html"), ("purpose", "prefetch")], Ahead),
-            ([("accept", "text/html"), ("x-moz", "prefetch")], Ahead),
+            ([("sec-fetch-dest", "document"), ("sec-purpose", "prefetch;prerender")], Unseen),
+            ([("accept", "text/html"), ("purpose", "prefetch")], Unseen),
+            ([("accept", "text/html"), ("x-moz", "prefetch")], Unseen),
+            ([("accept", "text/html"), ("x-purpose", "Preview")], Unseen),
+            ([("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")], Part),
+            ([("accept", "text/html"), ("x-requested-with", "com.example.app")], Document),
+            ([("accept", "text/html"), ("turbo-frame", "messages")], Part),
+            ([("sec-fetch-dest", "document"), ("sec-fetch-site", "cross-site")], Document),
+            ([("sec-fetch-dest", "image"), ("sec-fetch-site", "cross-site")], Unseen),
+            ([("sec-fetch-dest", "iframe"), ("sec-fetch-site", "cross-site")], Unseen),
+            ([("sec-fetch-dest", "manifest"), ("sec-fetch-site", "same-origin")], Part),
         ] {
-            assert_eq!(PageRequest::of(&headers), expected, "{headers:?}");
+            assert_eq!(PageRequest::of("GET", &headers), expected, "{headers:?}");
+            assert_eq!(PageRequest::of("HEAD", &headers), Unseen, "{headers:?}");
+            assert_eq!(PageRequest::of("OPTIONS", &headers), Unseen, "{headers:?}");
         }
+        let posted = |site| [("sec-fetch-dest", "document"), ("sec-fetch-site", site)];
+        assert_eq!(PageRequest::of("POST", &posted("same-origin")), Document);
+        assert_eq!(PageRequest::of("POST", &posted("cross-site")), Part, "it comes without the visitor's cookies");
+    }
+
+    #[test]
+    fn a_script_that_asks_opens_no_document() {
+        assert!(opens_document(&[("sec-fetch-dest", "document")]));
+        assert!(opens_document(&[("accept", "text/html")]));
+        assert!(!opens_document(&[("sec-fetch-dest", "empty"), ("accept", "text/html")]));
+        for name in ["X-Requested-With", "HX-Request", "Turbo-Frame"] {
+            assert!(!opens_document(&[("accept", "text/html"), (name, "XMLHttpRequest")]), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_a_page_that_was_shown() {
+        let html = ("content-type", "text/html; charset=utf-8");
+        let shows = |status: u16, answer: &[(&str, &str)]| {
+            Shows::of("GET", &[("sec-fetch-dest", "document")], status, &answer, true)
+        };
+        for (status, expected) in [
+            (200, Shows::Page),
+            (203, Shows::Page),
+            (304, Shows::Page),
+            (204, Shows::Part),
+            (302, Shows::Part),
+            (401, Shows::Nowhere),
+            (403, Shows::Nowhere),
+            (404, Shows::Nowhere),
+            (429, Shows::Nowhere),
+            (500, Shows::Nowhere),
+        ] {
+            assert_eq!(shows(status, &[html]), expected, "{status}");
+        }
+        assert_eq!(shows(200, &[]), Shows::Page, "a browser takes it for one");
+        assert_eq!(shows(200, &[html, ("content-disposition", "inline")]), Shows::Page);
+        assert_eq!(shows(200, &[html, ("content-disposition", "attachment; filename=a.html")]), Shows::Part);
+        for kind in ["application/pdf", "image/png", "application/problem+json", "text/plain"] {
+            assert_eq!(shows(200, &[("content-type", kind)]), Shows::Part, "{kind}");
+            assert_eq!(shows(404, &[("content-type", kind)]), Shows::Part, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_page_with_a_long_path_is_nowhere_in_particular_and_a_long_query_changes_nothing() {
+        let seen = |path: &str| Seen::from_gif(GifTouch { path: Some(path.into()), title: None, topic: None }).unwrap();
+        assert_eq!(seen(&format!("/{}", "ก".repeat(200))).place, Some(Place::nowhere()));
+        assert_eq!(seen(&format!("/a?{}", "q".repeat(600))).place.unwrap().path.as_str(), "/a");
+        assert!(seen("/").arrives);
     }
 
     proptest! {

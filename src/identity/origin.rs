@@ -107,7 +107,7 @@ fn speaks_for_visitor(method: &str, request: &impl Headers, status: u16, respons
 }
 
 /// Whether a content type is that of a page.
-fn is_page(content_type: &str) -> bool {
+pub fn is_page(content_type: &str) -> bool {
     let kind = content_type.split([';', ',']).next().unwrap_or_default().trim();
     ["text/html", "application/xhtml+xml"].iter().any(|page| kind.eq_ignore_ascii_case(page))
 }

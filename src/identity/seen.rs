@@ -77,7 +77,7 @@ mod tests {
     }
 
     fn touch(key: MemberKey) -> Touch {
-        Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online }
+        Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
     }
 
     fn guest(number: u64) -> Touch {

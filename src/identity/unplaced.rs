@@ -62,7 +62,8 @@ mod tests {
             let (title, topic) = (Title::parse("A").ok(), Topic::parse("tea").ok());
             let place = Some(Place { path: PagePath::reported(path).unwrap(), title, topic });
             let (was, profile, said, tab, state) = (None, None, None, None, State::Online);
-            let mut signal = Signal::Touch(Touch { key: key(number), was, profile, said, place, tab, state });
+            let mut signal =
+                Signal::Touch(Touch { key: key(number), was, profile, said, place, tab, state, arrives: true });
             unplaced.leave_out(&site, &mut signal, at(seconds));
             let Signal::Touch(touch) = signal else { panic!("a touch") };
             !touch.place.unwrap().is_nowhere()

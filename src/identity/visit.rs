@@ -106,8 +106,8 @@ impl Visitor<'_> {
         }
         let evidence = Evidence { device: Some(device.unwrap_or_else(new_device)), ..Evidence::default() };
         match signed {
-            // Who comes without our cookie was a guest, or a bot, a moment ago.
-            None => signals.extend(self.signed_in(user, evidence, seen)),
+            // Who comes without our cookie was a guest, or a bot, a moment ago. The site says that they are here, whatever was asked for.
+            None => signals.extend(self.signed_in(user, evidence, Seen { arrives: true, ..seen })),
             Some(_) => signals.push(user_touch(user, None, evidence, seen)),
         }
         Visit { signals, cookie, changes }
@@ -168,13 +168,15 @@ impl Visitor<'_> {
             place: seen.place,
             tab: seen.tab,
             state: seen.state,
+            arrives: seen.arrives,
         })
     }
 }
 
 fn user_touch(user: User, was: Option<MemberKey>, evidence: Evidence, seen: Seen) -> Signal {
     let (key, profile, said) = (MemberKey::User(user.id), user.profile, Some(evidence));
-    Signal::Touch(Touch { key, was, profile, said, place: seen.place, tab: seen.tab, state: seen.state })
+    let Seen { place, tab, state, arrives } = seen;
+    Signal::Touch(Touch { key, was, profile, said, place, tab, state, arrives })
 }
 
 #[cfg(test)]

@@ -143,18 +143,20 @@ text!(
 
 impl PagePath {
     /// From what a page reports of itself, or what is asked for. Query, fragment and what follows a `;` (where some servers keep
-    /// a session's id) are dropped after the length was checked.
+    /// a session's id) are dropped.
     ///
     /// # Errors
     /// When it is no path, or leads to another site where a page links to it: browsers read `//host` and `/\host` so.
     pub fn reported(text: &str) -> Result<Self, Invalid> {
-        if text.len() > Self::MAX {
-            return Self::parse(text);
-        }
         if leads_elsewhere(text) {
             return Err(Invalid::new("a path", "not start with // or /\\"));
         }
-        Self::parse(text.split(['?', '#', ';']).next().unwrap_or_default())
+        Self::parse(without_query(text))
+    }
+
+    /// Whether what was reported is a path, but one that is too long to be kept.
+    pub fn is_too_long(text: &str) -> bool {
+        text.starts_with('/') && without_query(text).len() > Self::MAX
     }
 
     /// The path of no page: none that is reported has a `;`. Every version of the stored form can hold it.
@@ -180,6 +182,10 @@ impl Title {
     pub fn shown(text: &str) -> Option<Self> {
         clean(text, Self::MAX).and_then(|text| Self::parse(text).ok())
     }
+}
+
+fn without_query(path: &str) -> &str {
+    path.split(['?', '#', ';']).next().unwrap_or_default()
 }
 
 /// Whether a second slash or backslash follows the first, as it is or encoded: whoever decodes a path before linking to it would
@@ -266,7 +272,7 @@ mod tests {
         for text in ["/a?token=1#b", "/a;jsessionid=1", "/a;v=1/b?c", "/a#;"] {
             assert_eq!(PagePath::reported(text).unwrap().as_str(), "/a", "{text}");
         }
-        assert!(PagePath::reported(&format!("/a?{}", "x".repeat(512))).is_err());
+        assert_eq!(PagePath::reported(&format!("/a?{}", "x".repeat(512))).unwrap().as_str(), "/a");
         assert!(PagePath::reported("?a").is_err());
     }
 

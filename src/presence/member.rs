@@ -158,8 +158,11 @@ pub struct Touch<P = Place> {
     pub place: Option<P>,
     /// The tab that reports.
     pub tab: Option<TabId>,
-    /// Whether they are looking.
+    /// Whether they are looking. Told by what arrives alone.
     pub state: State,
+    /// Whether it brings in somebody who is not here: a page that was shown does, and one that reports itself. Any other request
+    /// refreshes whom it finds.
+    pub arrives: bool,
 }
 
 impl<P> Touch<P> {
@@ -170,8 +173,8 @@ impl<P> Touch<P> {
 
     /// The same with the place told otherwise.
     pub fn at<Q>(self, tell: impl FnOnce(P) -> Option<Q>) -> Touch<Q> {
-        let Self { key, was, profile, said, place, tab, state } = self;
-        Touch { key, was, profile, said, place: place.and_then(tell), tab, state }
+        let Self { key, was, profile, said, place, tab, state, arrives } = self;
+        Touch { key, was, profile, said, place: place.and_then(tell), tab, state, arrives }
     }
 }
 

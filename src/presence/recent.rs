@@ -24,6 +24,8 @@ pub struct Remembered {
     pub profile: u64,
     /// Whether their pages connect.
     pub connects: bool,
+    /// Whether they were told to be here: what only refreshes brings nobody in.
+    pub arrived: bool,
 }
 
 /// Visitors by digests of their keys, in two halves: the older one is forgotten every window, so that it stays small without
@@ -84,7 +86,10 @@ mod tests {
         let mut recent = Recent::new(Seconds(330), at);
         for key in 0..100_000 {
             recent.turn(at);
-            recent.put(key, Remembered { at, place: 0, tab: 0, state: State::Online, profile: 0, connects: false });
+            recent.put(
+                key,
+                Remembered { at, place: 0, tab: 0, state: State::Online, profile: 0, connects: false, arrived: true },
+            );
         }
         assert!(recent.newer.len() + recent.older.len() <= 2 * MAX_REMEMBERED);
         assert!(recent.find(99_999).is_some() && recent.find(0).is_none());

@@ -176,7 +176,8 @@ impl Recorder {
         let changes = touch.was.is_some()
             || known.is_none_or(|known| {
                 let differs = |told: Option<u64>, known| told.is_some_and(|told| told != known);
-                let moves = differs(place, known.place) || differs(tab, known.tab) || touch.state != known.state;
+                let stays = known.state == touch.state || !touch.arrives;
+                let moves = differs(place, known.place) || differs(tab, known.tab) || !stays;
                 moves || differs(profile, known.profile)
             });
         // Where every request is recorded, even one that changes nothing counts.
@@ -366,6 +367,8 @@ impl Recorder {
         let known = self.recent.find(key);
         // A clock that was put back makes nobody wait.
         let known = known.filter(|known| known.at <= now && now.since(known.at) <= Millis(self.window.0 * 1000));
+        // Who was only refreshed may not be here.
+        let known = known.filter(|known| known.arrived || !touch.arrives);
         let or_known = |value: Option<u64>, before: fn(&Remembered) -> u64| {
             value.or(known.as_ref().map(before)).unwrap_or_default()
         };
@@ -373,9 +376,10 @@ impl Recorder {
             at: now,
             place: or_known(touch.place.as_ref().map(digest), |k| k.place),
             tab: or_known(touch.tab.as_ref().map(digest), |k| k.tab),
-            state: touch.state,
+            state: known.filter(|_| !touch.arrives).map_or(touch.state, |known| known.state),
             profile: or_known(touch.profile.as_ref().map(digest), |k| k.profile),
             connects: known.is_some_and(|known| known.connects),
+            arrived: touch.arrives || known.is_some_and(|known| known.arrived),
         };
         // On a device where they were not seen of late they are news, or nobody would know that they stay there.
         let device = touch.device().filter(|_| touch.key.kind() == Kind::User);
@@ -393,6 +397,7 @@ impl Recorder {
             Some(_) if known_there.is_some_and(|known| known.is_none()) => Urgency::News,
             Some(known) if !late && !moved(known) => Urgency::Refresh,
             Some(known) if !late && known.connects && of_page.is_some() => Urgency::Echo,
+            None if !touch.arrives => Urgency::Refresh,
             _ => Urgency::News,
         };
         let is_fresh = |known: Remembered| now.since(known.at) < Millis(self.resolution.0 * 1000);

@@ -65,7 +65,16 @@ mod tests {
         let touch = |guest, path: Option<&str>| {
             let key = MemberKey::Guest(GuestKey(guest));
             let place = path.map(|path| Place { path: PagePath::parse(path).unwrap(), title: None, topic: None });
-            let touch = Touch { key, was: None, profile: None, said: None, place, tab: None, state: State::Online };
+            let touch = Touch {
+                key,
+                was: None,
+                profile: None,
+                said: None,
+                place,
+                tab: None,
+                state: State::Online,
+                arrives: true,
+            };
             Report { age: Millis(guest as u32), signal: Signal::Touch(touch) }
         };
         let out =

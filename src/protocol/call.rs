@@ -24,7 +24,7 @@ use crate::presence::totals::Counted;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 10;
+const VERSION: u8 = 11;
 
 /// A call to the object that keeps a site's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +152,7 @@ pub struct Watcher {
 impl Watcher {
     /// What it means that they say so.
     pub fn touch(&self, seen: Seen) -> Signal {
-        let Seen { place, tab, state } = seen;
+        let Seen { place, tab, state, arrives } = seen;
         Signal::Touch(Touch {
             key: self.key.clone(),
             was: None,
@@ -161,6 +161,7 @@ impl Watcher {
             place,
             tab,
             state,
+            arrives,
         })
     }
 }

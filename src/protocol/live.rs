@@ -162,8 +162,16 @@ mod tests {
         let profile = Profile { name: Name::parse(id.to_uppercase()).ok(), ..Profile::default() };
         let place = Some(Place { path: PagePath::parse(path).unwrap(), title: None, topic: None });
         let key = MemberKey::User(UserId::parse(id).unwrap());
-        let touch =
-            Touch { key, was: None, profile: Some(profile), said: None, place, tab: None, state: State::Online };
+        let touch = Touch {
+            key,
+            was: None,
+            profile: Some(profile),
+            said: None,
+            place,
+            tab: None,
+            state: State::Online,
+            arrives: true,
+        };
         Report { age: Millis(0), signal: Signal::Touch(touch) }
     }
 

@@ -44,6 +44,9 @@ impl Script {
     }
 }
 
+/// The demo page that stands for all that there are not.
+pub const ANYWHERE: &str = "/anywhere";
+
 /// A file of the demo.
 pub struct Page {
     /// What it is.
@@ -61,6 +64,7 @@ pub fn demo(path: &str, base_path: &str, locations: bool) -> Option<Page> {
         "/" | "/index.html" => (HTML, include_str!("../../www/index.html")),
         "/forum" => (HTML, include_str!("../../www/forum.html")),
         "/market" => (HTML, include_str!("../../www/market.html")),
+        ANYWHERE => (HTML, include_str!("../../www/anywhere.html")),
         "/demo.css" => ("text/css; charset=utf-8", include_str!("../../www/demo.css")),
         "/demo.js" => ("text/javascript; charset=utf-8", include_str!("../../www/demo.js")),
         _ => return None,

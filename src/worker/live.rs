@@ -120,7 +120,7 @@ async fn entry(live: Live, asked: &Asked, site: &SiteName, config: &Config, env:
         Some(tab) => tab,
         None => TabId(random()?),
     };
-    let signals = visitor.touch(Seen { place: None, tab: Some(tab), state: State::Online });
+    let signals = visitor.touch(Seen { place: None, tab: Some(tab), state: State::Online, arrives: true });
     let (who, good_until) = match &known {
         Some(known) => {
             let user = known.user();

@@ -8,18 +8,18 @@ use crate::http::Change;
 use crate::http::Headers;
 use crate::http::blocks::Cutter;
 use crate::http::forward;
-use crate::http::inject::{Injector, opens_document};
+use crate::http::inject::Injector;
 use crate::http::page::{self, Coding, Cutting, Handling, Plan};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::http::report::{Seen, Shows, place_of_request};
+use crate::http::report::{Seen, Shows, opens_document, place_of_request};
 use crate::identity::access::{Standing, Subject};
 use crate::identity::origin::{HEADERS, OriginAnswer, OriginClaim, is_shared, read};
 use crate::identity::visit::{COOKIE_LIFE, CookieChange, Visit};
 use crate::identity::{Asker, Keys, Known, cookies};
 use crate::presence::id::SiteName;
 use crate::presence::member::{Evidence, Place};
-use crate::protocol::widget;
+use crate::protocol::widget::{self, ANYWHERE};
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, Shared, select};
 use js_sys::futures::JsFuture;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -103,7 +103,8 @@ async fn answered(
         let said = said.unwrap_or_default();
         claim = said.claim.clone();
         let status = answer.response.status();
-        shows = guarded(|| Shows::of(asked, status, &answer.headers, said.is_place)).unwrap_or(Shows::Nothing);
+        shows = guarded(|| Shows::of(&asked.method, asked, status, &answer.headers, said.is_place))
+            .unwrap_or(Shows::Nothing);
         let keys = if told { visiting.signing_keys().await } else { None };
         cookie = guarded(|| record(asked, &answer, said, shows, keys, visiting, ctx)).flatten();
     }
@@ -267,12 +268,13 @@ fn path_of(url: &str) -> &str {
 
 fn demo(asked: &Asked, setup: &Setup) -> Reply {
     let locations = setup.config().is_ok_and(|config| !config.access.restricts(&[Subject::Count, Subject::Locations]));
-    match widget::demo(&asked.path, setup.base_path(), locations) {
+    let page = |path: &str| widget::demo(path, setup.base_path(), locations);
+    // Any address is a page, so that an access log can be replayed.
+    match page(&asked.path).or_else(|| page(ANYWHERE).filter(|_| opens_document(asked))) {
         Some(page) if matches!(asked.method.as_str(), "GET" | "HEAD") => Reply::new(200, page.content_type, page.body)
             .with("cache-control", "no-cache")
             .with("content-security-policy", "default-src 'self'; img-src 'self' data:"),
         Some(_) => Problem::MethodNotAllowed("GET, HEAD").reply(),
-        // A place like any other, though there is nothing: by this an access log can be replayed.
         None => Problem::NotFound("No ORIGIN is set, so only the demo pages are here: /, /forum and /market.".into())
             .reply()
             .with("cache-control", "no-cache"),
@@ -299,7 +301,7 @@ fn record(
         Shows::Page => Some(place_of_request(&asked.path, topic, &config.private_paths)),
         Shows::Nowhere => Some(Place::nowhere()),
     };
-    let seen = Seen { place, ..Seen::default() };
+    let seen = Seen { arrives: place.is_some(), place, ..Seen::default() };
     let nowhere = shows == Shows::Nowhere;
     if let Some((keys, known)) = visiting.identity_now(keys, claim != OriginClaim::Nothing, config) {
         let visitor = who::visitor(&visiting.asker, known.as_ref(), &keys, config);

@@ -86,5 +86,5 @@ pub fn fill_over(shards: Shards, port: u16, members: usize, member: impl Fn(usiz
 
 fn touch(key: MemberKey, profile: Option<Profile>, page: String) -> Touch {
     let place = Some(Place { path: PagePath::parse(page).unwrap(), title: None, topic: None });
-    Touch { key, was: None, profile, said: None, place, tab: None, state: State::Online }
+    Touch { key, was: None, profile, said: None, place, tab: None, state: State::Online, arrives: true }
 }

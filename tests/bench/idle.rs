@@ -94,6 +94,7 @@ fn wakes(watchers: u32) -> usize {
         place: None,
         tab: Some(TabId(1)),
         state: State::Online,
+        arrives: true,
     };
     site.apply(
         at(0),

@@ -52,6 +52,7 @@ fn a_guest_who_signs_in_is_one_member_wherever_they_are_kept_then() {
         place: None,
         tab: None,
         state: State::Online,
+        arrives: true,
     };
     let reports = |touches: Vec<Touch>| -> Reports {
         touches.into_iter().map(|touch| Report { age: Millis(0), signal: Signal::Touch(touch) }).collect()

@@ -83,7 +83,10 @@ impl Said {
                 let was = self.was.map(who).filter(|was| *was != key && key.kind() != Kind::Bot);
                 let state = if self.away { State::Away } else { State::Online };
                 let said = device.filter(|_| of_user).map(|_| Evidence { device, ..Evidence::default() });
-                Signal::Touch(Touch { key, was, profile, said, place, tab, state })
+                // A request that is no page's tells neither place nor tab.
+                let arrives = self.what > 3;
+                let (place, tab) = (place.filter(|_| arrives), tab.filter(|_| arrives));
+                Signal::Touch(Touch { key, was, profile, said, place, tab, state, arrives })
             }
         };
         Report { age: Millis(self.age), signal }

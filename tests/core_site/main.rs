@@ -3,6 +3,7 @@
 mod hiding;
 mod kept;
 mod model;
+mod refreshes;
 mod sign_outs;
 mod tabs;
 
@@ -34,7 +35,7 @@ fn place(path: &str, title: Option<&str>) -> Place {
 }
 
 fn touch(key: MemberKey) -> Touch {
-    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online }
+    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
 }
 
 fn now(signal: Signal) -> Report {

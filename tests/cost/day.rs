@@ -354,7 +354,8 @@ impl Day<'_> {
     fn say(&mut self, at: Timestamp, visitor: u64, page: u32) {
         let Some((key, tab)) = self.connected.get(&visitor).cloned() else { return };
         let (place, tab) = (Some(visitors::place(page)), Some(tab));
-        let touch = Touch { key, was: None, profile: None, said: None, place, tab, state: State::Online };
+        let touch =
+            Touch { key, was: None, profile: None, said: None, place, tab, state: State::Online, arrives: true };
         self.object.hear(at, Signal::Touch(touch), &mut self.agenda);
     }
 

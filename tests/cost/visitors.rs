@@ -59,7 +59,16 @@ pub fn place(page: u32) -> Place {
 pub fn signals(view: &View, at: Timestamp, window: Seconds) -> Vec<Signal> {
     let place = Some(place(view.page));
     let touch = |key, was, place| {
-        Signal::Touch(Touch { key, was, profile: None, said: None, place, tab: None, state: State::Online })
+        Signal::Touch(Touch {
+            key,
+            was,
+            profile: None,
+            said: None,
+            place,
+            tab: None,
+            state: State::Online,
+            arrives: true,
+        })
     };
     // A guest is another one each day, and by `was` still found as the one of the day before.
     let guest = |at: Timestamp| MemberKey::Guest(GuestKey(view.visitor << 20 | at.day() as u64));

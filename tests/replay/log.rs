@@ -19,6 +19,8 @@ pub struct Line {
     pub method: String,
     /// The path and the query.
     pub target: String,
+    /// What it was answered with.
+    pub status: u16,
     /// Where the visitor came from; empty where the browser did not say.
     pub referrer: Vec<u8>,
     /// The browser; empty where it did not say.
@@ -30,7 +32,7 @@ impl Line {
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut fields = Fields(text);
         let address = fields.next()?;
-        let (_ident, _user, time, request, _status, _bytes) =
+        let (_ident, _user, time, request, status, _bytes) =
             (fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?);
         let (referrer, agent) = (fields.next()?, fields.next()?);
         let time = DateTime::parse_from_str(std::str::from_utf8(&time).ok()?, "%d/%b/%Y:%H:%M:%S %z").ok()?;
@@ -46,6 +48,7 @@ impl Line {
             second: time.timestamp(),
             method: method.to_owned(),
             target: target.to_owned(),
+            status: std::str::from_utf8(&status).ok()?.parse().ok()?,
             referrer: told(referrer),
             agent: told(agent),
         })

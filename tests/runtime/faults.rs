@@ -127,7 +127,7 @@ fn the_shipped_build_heeds_no_test_header() {
 #[test]
 fn more_visitors_than_a_batch_holds_are_all_pages_served() {
     let server = Setup::hooked().before(&site()).start();
-    server.by("10.0.0.1").get("/");
+    server.by("10.0.0.1").document().get("/");
     assert_eq!(server.by("10.0.0.9").get("/_presence/v1/count").text(), "1");
     server.by("10.0.0.1").with("x-test-fault", "fail-object").get("/");
     std::thread::scope(|scope| {
@@ -135,7 +135,8 @@ fn more_visitors_than_a_batch_holds_are_all_pages_served() {
             let server = &server;
             scope.spawn(move || {
                 for visitor in 0..400 {
-                    let answer = server.by(&format!("10.{worker}.{}.{}", visitor / 250, visitor % 250)).get("/");
+                    let address = format!("10.{worker}.{}.{}", visitor / 250, visitor % 250);
+                    let answer = server.by(&address).document().get("/");
                     assert_eq!((answer.status, answer.text().as_str()), (200, PAGE));
                 }
             });

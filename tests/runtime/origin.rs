@@ -58,7 +58,10 @@ fn raw(port: u16, path: &str) -> (String, Vec<String>, Vec<u8>) {
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let mut lines = head.lines();
     let status = lines.next().unwrap().to_owned();
-    let noise = ["connection:", "x-presence-", "set-cookie: presence=", "transfer-encoding:", "date:", "keep-alive:"];
+    // An error page is told that it is nobody's place.
+    let nowhere = "server-timing: presence;desc=nowhere";
+    let noise =
+        ["connection:", "x-presence-", "set-cookie: presence=", "transfer-encoding:", "date:", "keep-alive:", nowhere];
     let mut headers: Vec<String> = lines
         .map(|line| {
             let (name, value) = line.split_once(':').unwrap();

@@ -1,5 +1,5 @@
-//! Real traffic, and generated traffic like it, replayed in its own time: every count and every list must be what a
-//! plain map of last-seen times says.
+//! Real traffic, and generated traffic like it, replayed in its own time before a site that answers as the log tells: every count and
+//! every list must be what a plain map of last-seen times says.
 
 #[path = "../replay/log.rs"]
 mod log;
@@ -83,6 +83,22 @@ struct Model {
 }
 
 impl Model {
+    /// What a request means for where its visitor is: no page, for which they stay where they are; or a page, which is nowhere where
+    /// it was refused, or is nobody's business. `HEAD` and `OPTIONS` show nothing.
+    fn request(&mut self, line: &Line, now: i64) {
+        let who = (line.address.clone(), String::from_utf8(line.agent.clone()).unwrap());
+        let leads_on = (300..400).contains(&line.status) && line.status != 304 || line.status == 204;
+        let path = line.target.split(['?', ';']).next().filter(|_| line.is_document() && !leads_on);
+        // On a private page, or one whose path is too long, they are nowhere.
+        let told = |path: &str| PagePath::reported(path).is_ok_and(|path| !PrivatePaths::default().cover(&path));
+        match path {
+            _ if matches!(line.method.as_str(), "HEAD" | "OPTIONS") => {}
+            Some(path) => self.touch(who, now, Some(if line.status < 400 && told(path) { path } else { NOWHERE })),
+            None if self.seen.get(&who).is_some_and(|visit| visit.is_online(now)) => self.touch(who, now, None),
+            None => {}
+        }
+    }
+
     fn touch(&mut self, who: Visitor, now: i64, path: Option<&str>) {
         self.turns += 1;
         let before = self.seen.remove(&who).filter(|visit| visit.is_online(now));
@@ -130,8 +146,14 @@ struct Replay {
 }
 
 fn replay(lines: &[Line]) {
-    let server = Setup::hooked().var("ONLINE_TIMEOUT", "300").var("TOUCH_RESOLUTION", "0").start();
-    let http = ureq::Agent::config_builder().http_status_as_error(false).user_agent("").build().into();
+    let origin = Origin::serving(|request, stream| {
+        let (status, kind) = (request.header("x-status").unwrap(), request.header("x-type").unwrap());
+        let body = if matches!(status, "204" | "304") { "" } else { "Content-Length: 0\r\n" };
+        let _ = write!(stream, "HTTP/1.1 {status} Told\r\nContent-Type: {kind}\r\n{body}Connection: close\r\n\r\n");
+    });
+    let server = Setup::hooked().before(&origin).var("ONLINE_TIMEOUT", "300").var("TOUCH_RESOLUTION", "0").start();
+    let config = ureq::Agent::config_builder().http_status_as_error(false).user_agent("").max_redirects(0);
+    let http = config.build().into();
     let (ids, names) = (BTreeMap::new(), BTreeMap::new());
     let mut replay = Replay { server, http, model: Model::default(), watched: 0, checks: 0, ids, names };
     let mut last = lines[0].second * 1000;
@@ -181,21 +203,28 @@ fn replay(lines: &[Line]) {
 }
 
 impl Replay {
-    fn run(&self, mut request: ureq::http::Request<()>, now: i64) -> Vec<u8> {
+    fn run(&self, request: ureq::http::Request<()>, now: i64) -> Vec<u8> {
+        let what = request.uri().to_string();
+        let (status, body) = self.run_for_status(request, now);
+        assert!(status < 400, "{what}: {status}");
+        body
+    }
+
+    fn run_for_status(&self, mut request: ureq::http::Request<()>, now: i64) -> (u16, Vec<u8>) {
         request.headers_mut().insert("x-test-now", now.into());
         let what = request.uri().to_string();
         let mut answer = self.http.run(request).unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert!(!answer.status().is_server_error(), "{what}: {}", answer.status());
-        answer.body_mut().read_to_vec().unwrap()
+        (answer.status().as_u16(), answer.body_mut().read_to_vec().unwrap())
     }
 
     fn send(&mut self, line: &Line, now: i64) {
-        self.run(line.request(&self.server.url("")).unwrap(), now);
-        let who = (line.address.clone(), String::from_utf8(line.agent.clone()).unwrap());
-        let path = line.target.split(['?', ';']).next().filter(|_| line.is_document());
-        // On a private page, or one whose path is too long, they are nowhere.
-        let told = |path: &str| PagePath::reported(path).is_ok_and(|path| !PrivatePaths::default().cover(&path));
-        self.model.touch(who, now, path.map(|path| if told(path) { path } else { NOWHERE }));
+        let mut request = line.request(&self.server.url("")).unwrap();
+        let headers = request.headers_mut();
+        headers.insert("x-status", line.status.into());
+        headers.insert("x-type", if line.is_document() { "text/html" } else { "image/png" }.parse().unwrap());
+        let (what, status) = (request.uri().to_string(), line.status);
+        assert_eq!(self.run_for_status(request, now).0, status, "{what}");
+        self.model.request(line, now);
     }
 
     /// A visitor who goes from page to page all the time. A read has the Worker send its news first but not mere
@@ -328,7 +357,10 @@ fn generated_log(seed: u64) -> Vec<Line> {
         let agent = AGENTS[(address + random(2)) as usize % AGENTS.len()];
         let path = PATHS[random(PATHS.len() as u64) as usize];
         let time = DateTime::from_timestamp(second, 0).unwrap().format("%d/%b/%Y:%H:%M:%S +0000");
-        let text = format!(r#"10.1.0.{} - - [{time}] "GET {path} HTTP/1.1" 200 1234 "-" "{agent}""#, address % 250);
+        let status = [200, 200, 200, 200, 304, 302, 404, 204][random(8) as usize];
+        let method = if random(20) == 0 { "HEAD" } else { "GET" };
+        let text =
+            format!(r#"10.1.0.{} - - [{time}] "{method} {path} HTTP/1.1" {status} 1234 "-" "{agent}""#, address % 250);
         lines.push(Line::parse(text.as_bytes()).unwrap());
     }
     let days = |line: Option<&Line>| line.unwrap().second.div_euclid(86_400);

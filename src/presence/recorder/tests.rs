@@ -13,7 +13,7 @@ fn recorder() -> Recorder {
 
 fn touch(guest: u64) -> Touch {
     let key = MemberKey::Guest(GuestKey(guest));
-    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online }
+    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
 }
 
 fn on(guest: u64, path: &str) -> Signal {
@@ -402,4 +402,28 @@ fn a_clock_put_back_silences_nobody() {
     recorder.take(at(3_600_000), on(1, "/a"));
     recorder.drain(at(3_600_000));
     assert_eq!(recorder.take(at(0), on(1, "/a")), Some(HOLD));
+}
+
+#[test]
+fn a_request_that_is_no_pages_is_in_no_hurry_and_makes_no_page_that_follows_it_old_news() {
+    let refresh = |number| Signal::Touch(Touch { arrives: false, ..touch(number) });
+    let mut recorder = recorder();
+    assert_eq!(recorder.take(at(0), refresh(1)), Some(LAZY_HOLD), "another isolate may know them");
+    assert_eq!(recorder.take(at(100), refresh(1)), None);
+    assert!(!recorder.has_news());
+    assert_eq!(recorder.take(at(200), Signal::Touch(touch(1))), Some(HOLD), "now they are here");
+    assert!(recorder.has_news());
+    assert_eq!(recorder.drain(at(400)).list.len(), 2);
+    assert_eq!(recorder.take(at(500), Signal::Touch(touch(1))), None);
+    assert_eq!(recorder.drain(at(600)).list.len(), 0);
+}
+
+#[test]
+fn who_is_away_is_not_told_to_look_by_what_their_page_fetches() {
+    let mut recorder = recorder();
+    let away = || Signal::Touch(Touch { state: State::Away, tab: Some(TabId(1)), ..touch(1) });
+    recorder.take(at(0), away());
+    recorder.take(at(100), Signal::Touch(Touch { arrives: false, ..touch(1) }));
+    recorder.take(at(200), away());
+    assert_eq!(recorder.drain(at(400)).list.len(), 1);
 }

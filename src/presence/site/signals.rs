@@ -163,10 +163,12 @@ impl Site {
         let outlay = self.outlay.as_mut().filter(|_| moves);
         let place = place.filter(|_| outlay.is_none_or(|outlay| outlay.may_move(Payer::of(key), self.now)));
         let Some(slot) = known else {
-            self.arrive(at, touch, place);
+            if touch.arrives {
+                self.arrive(at, touch, place);
+            }
             return Some(());
         };
-        if self.is_late_for_device(touch, at) {
+        if self.is_late_for_device(touch, at) || self.tells_nothing(touch, kind, slot) {
             return None;
         }
         let looked_at = self.looks_of(kind, slot);
@@ -226,7 +228,9 @@ impl Site {
         }
         let other_looks = |tab: Tab| Some(tab.id) != touch.tab && tab.state == State::Online;
         let others_look = !only && member.tabs().any(other_looks);
-        member.look(if others_look { State::Online } else { touch.state });
+        if touch.arrives {
+            member.look(if others_look { State::Online } else { touch.state });
+        }
         if touch.profile.is_some() {
             self.show_as(kind, slot, touch.profile.take());
         }
@@ -243,6 +247,17 @@ impl Site {
         released.into_iter().for_each(|id| self.places.release(id));
         self.mark_changed(kind, slot);
         Some(())
+    }
+
+    /// Whether a touch that does not arrive is of somebody whose pages say themselves how long they are open, or that the last one
+    /// was closed; and tells nothing else that is new.
+    fn tells_nothing(&self, touch: &Touch<u32>, kind: Kind, slot: Slot) -> bool {
+        let Some(member) = self.roster(kind).get(slot).filter(|_| !touch.arrives) else { return false };
+        let live_since = self.now.minus(self.window);
+        let reports_itself = member.leaves_at().is_some() || member.tabs().any(|tab| tab.at >= live_since);
+        let known_there = touch.device().is_none_or(|device| member.devices().iter().any(|known| known.id == device));
+        let shown_so = touch.profile.is_none() || touch.profile.as_ref() == member.profile();
+        reports_itself && known_there && shown_so
     }
 
     fn arrive(&mut self, at: Timestamp, touch: &mut Touch<u32>, place: Option<PlaceId>) {

@@ -48,7 +48,7 @@ fn what_a_client_says_in_the_words_of_objects_is_not_heard() {
     touch(&server, "sally", json!({"path": "/"}));
     let key = MemberKey::User(UserId::parse("mallory").unwrap());
     let who = call::Watcher { key, profile: None, said: None };
-    let signals = vec![who.touch(Seen { place: None, tab: Some(TabId(1)), state: State::Online })];
+    let signals = vec![who.touch(Seen { place: None, tab: Some(TabId(1)), state: State::Online, arrives: true })];
     let watch = Watch { names: true, limit: 1000, path: None, topic: None };
     let view = View { watch, scope: Scope { locations: true, last_seen: true, invisible: true } };
     let good_until = Timestamp::from_millis(4_000_000_000_000);
