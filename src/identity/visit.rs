@@ -108,7 +108,11 @@ impl Visitor<'_> {
         match signed {
             // Who comes without our cookie was a guest, or a bot, a moment ago. The site says that they are here, whatever was asked for.
             None => signals.extend(self.signed_in(user, evidence, Seen { arrives: true, ..seen })),
-            Some(_) => signals.push(user_touch(user, None, evidence, seen)),
+            // So is who was another user until now.
+            Some(claims) => {
+                let arrives = seen.arrives || claims.user.id != user.id;
+                signals.push(user_touch(user, None, evidence, Seen { arrives, ..seen }));
+            }
         }
         Visit { signals, cookie, changes }
     }
@@ -313,6 +317,16 @@ mod tests {
             (&vec![], &sally_is_out(Some(DeviceId(9)))),
             "it ends where it is kept"
         );
+    }
+
+    #[test]
+    fn whom_the_site_newly_names_is_here_whatever_was_asked_for() {
+        let sally = at(&asker(&[]), NOON, OriginClaim::User(user("sally")));
+        let cookie = cookie_of(&sally);
+        let asker = asker(&[("cookie", &cookie)]);
+        let again = at(&asker, NOON, OriginClaim::User(user("sally")));
+        let bob = at(&asker, NOON, OriginClaim::User(user("bob")));
+        assert_eq!([&sally, &again, &bob].map(|visit| touched(visit).arrives), [true, false, true]);
     }
 
     #[test]
