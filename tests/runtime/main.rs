@@ -11,6 +11,7 @@ mod blocks_attacks;
 mod blocks_site;
 mod budgets;
 mod cost;
+mod counting;
 #[allow(dead_code, reason = "the bench uses the rest of it")]
 mod crowd;
 mod django;
