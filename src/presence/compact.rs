@@ -239,8 +239,8 @@ impl Member {
         self.last_tab().into_iter().chain(apart.into_iter().flat_map(|more| more.tabs.iter().copied()))
     }
 
-    /// Whether one of the pages that lie apart may be at a place of which this is the summary. Where not, it is for certain, and
-    /// nothing was read but what lies here: a search among all members reads on for about one in twenty of those it is not after.
+    /// Whether one of the pages that lie apart may be at a place of which this is the summary. `false` is
+    /// certain and reads nothing that lies apart. Of the members who have no such page open, about one in twenty gets `true`.
     pub fn may_have_apart(&self, summary: u64) -> bool {
         let theirs = u64::from(self.tab.0) | u64::from(self.tab_age) << 32;
         self.has(TABS_APART) && theirs & summary != 0

@@ -24,7 +24,7 @@ pub struct Remembered {
     pub profile: u64,
     /// Whether their pages connect.
     pub connects: bool,
-    /// Whether they were told to be here: what only refreshes brings nobody in.
+    /// Whether a touch was sent that brings them in; a mere refresh does not.
     pub arrived: bool,
 }
 

@@ -44,7 +44,7 @@ impl Script {
     }
 }
 
-/// The demo page that stands for all that there are not.
+/// The demo page that is served at every address that has no page of its own.
 pub const ANYWHERE: &str = "/anywhere";
 
 /// A file of the demo.

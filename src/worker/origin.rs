@@ -270,7 +270,7 @@ fn demo(asked: &Asked, setup: &Setup) -> Reply {
     let locations = setup.config().is_ok_and(|config| !config.access.restricts(&[Subject::Count, Subject::Locations]));
     let page = |path: &str| widget::demo(path, setup.base_path(), locations);
     // Any address is a page, so that an access log can be replayed.
-    match page(&asked.path).or_else(|| page(ANYWHERE).filter(|_| opens_document(asked))) {
+    match page(&asked.path).or_else(|| opens_document(asked).then(|| page(ANYWHERE)).flatten()) {
         Some(page) if matches!(asked.method.as_str(), "GET" | "HEAD") => Reply::new(200, page.content_type, page.body)
             .with("cache-control", "no-cache")
             .with("content-security-policy", "default-src 'self'; img-src 'self' data:"),
