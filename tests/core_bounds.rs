@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use whos_online::presence::bounds::Bounds;
 use whos_online::presence::id::{GuestKey, PagePath, UserId};
-use whos_online::presence::member::{Kind, MemberKey, Place, Signal, State, Touch};
+use whos_online::presence::member::{Kind, MemberKey, Place, Signal, Touch};
 use whos_online::presence::reports::Report;
 use whos_online::presence::site::{Counts, Filter, Outcome, Site};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
@@ -24,7 +24,7 @@ fn guest(number: u64) -> MemberKey {
 }
 
 fn touch(key: MemberKey) -> Touch {
-    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
+    Touch::of(key)
 }
 
 /// A site and its rows.

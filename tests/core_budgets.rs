@@ -26,7 +26,7 @@ fn user(name: &str) -> MemberKey {
 }
 
 fn touch(key: MemberKey) -> Touch {
-    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
+    Touch::of(key)
 }
 
 fn place(path: &str, title: Option<&str>, topic: Option<&str>) -> Option<Place> {

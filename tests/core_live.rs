@@ -239,16 +239,7 @@ proptest! {
 fn touch(number: u8, path: &str) -> Signal {
     let place = Place { path: PagePath::parse(path).unwrap(), title: None, topic: None };
     let key = MemberKey::User(user(number));
-    Signal::Touch(Touch {
-        key,
-        was: None,
-        profile: None,
-        said: None,
-        place: Some(place),
-        tab: None,
-        state: State::Online,
-        arrives: true,
-    })
+    Signal::Touch(Touch { place: Some(place), ..Touch::of(key) })
 }
 
 #[test]
@@ -398,7 +389,7 @@ proptest! {
             let online = |seen: Option<i64>| seen.is_some_and(|seen| at(now).as_secs() - at(seen).as_secs() <= 330);
             let last = &mut seen[usize::from(who)];
             if what == 0 {
-                let touch = Touch { key, was: None, profile: None, said: None, place: None, tab: Some(TabId(1)), state: State::Online, arrives: true };
+                let touch = Touch { tab: Some(TabId(1)), ..Touch::of(key) };
                 site.apply(at(now), vec![Report { age: Millis(0), signal: Signal::Touch(touch) }]);
                 *last = Some(now);
             } else if what == 1 {

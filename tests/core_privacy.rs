@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use whos_online::presence::id::{GuestKey, PagePath, TabId, Title, Topic, UserId};
-use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
+use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, Touch};
 use whos_online::presence::reports::Report;
 use whos_online::presence::site::{Filter, Outcome, Site, Tally};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
@@ -32,7 +32,7 @@ fn place(path: &str, topic: Option<&str>) -> Option<Place> {
 }
 
 fn touch(key: MemberKey) -> Touch {
-    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
+    Touch::of(key)
 }
 
 fn hidden(key: MemberKey) -> Touch {

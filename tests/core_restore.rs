@@ -179,14 +179,14 @@ proptest! {
         prop_assert_eq!(site.counts(), Counts::default());
         prop_assert!(site.pages(9).is_empty());
         // They may have hidden; by this they show themselves.
-        let touch = Touch { key: key(0), was: None, profile: Some(Profile::default()), said: None, place: None, tab: None, state: State::Online, arrives: true };
+        let touch = Touch { profile: Some(Profile::default()), ..Touch::of(key(0)) };
         site.apply(at(time + 1_000_001), vec![Report { age: Millis(0), signal: Signal::Touch(touch) }]);
         prop_assert_eq!((site.counts().users, site.counts().guests), (1, 0));
     }
 }
 
 fn named(key: MemberKey) -> Touch {
-    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
+    Touch::of(key)
 }
 
 #[test]

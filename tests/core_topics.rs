@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use whos_online::presence::id::{GuestKey, PagePath, TabId, Title, Topic, UserId};
-use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, State, Touch};
+use whos_online::presence::member::{Kind, MemberKey, Place, Profile, Signal, Touch};
 use whos_online::presence::record::{decode, encode};
 use whos_online::presence::reports::Report;
 use whos_online::presence::site::{Filter, Outcome, Site};
@@ -31,16 +31,7 @@ fn about(path: &str, topic: Option<&str>) -> Option<Place> {
 }
 
 fn touch(key: MemberKey, place: Option<Place>) -> Signal {
-    Signal::Touch(Touch {
-        key,
-        was: None,
-        profile: None,
-        said: None,
-        place,
-        tab: None,
-        state: State::Online,
-        arrives: true,
-    })
+    Signal::Touch(Touch { place, ..Touch::of(key) })
 }
 
 /// A site with the storage that a shell would give it.
@@ -122,16 +113,7 @@ fn who_looks_is_told_now_and_who_looked_with_the_last_time() {
 fn each_tab_looks_at_its_own_page() {
     let mut kept = Kept::new();
     let tab = |tab, path, topic| {
-        Signal::Touch(Touch {
-            key: user("bob"),
-            was: None,
-            profile: None,
-            said: None,
-            place: about(path, topic),
-            tab: Some(TabId(tab)),
-            state: State::Online,
-            arrives: true,
-        })
+        Signal::Touch(Touch { place: about(path, topic), tab: Some(TabId(tab)), ..Touch::of(user("bob")) })
     };
     kept.apply(at(0), tab(1, "/a", Some("thread:a")));
     kept.apply(at(10), tab(2, "/b", Some("thread:b")));
@@ -161,16 +143,7 @@ fn who_is_erased_was_never_here() {
     for (number, name) in ["sally", "bob", "carol"].into_iter().enumerate() {
         kept.apply(at(number as i64), touch(user(name), about("/u/sally", Some("user:sally"))));
     }
-    let ghost = Touch {
-        key: user("ghost"),
-        was: None,
-        profile: hidden,
-        said: None,
-        place: None,
-        tab: None,
-        state: State::Online,
-        arrives: true,
-    };
+    let ghost = Touch { profile: hidden, ..Touch::of(user("ghost")) };
     kept.apply(at(3), Signal::Touch(ghost));
     kept.apply(at(4), touch(MemberKey::Guest(GuestKey(1)), about("/", None)));
     for (name, users, guests) in [("sally", 2, 2), ("ghost", 2, 1), ("nobody", 2, 1)] {
@@ -229,7 +202,7 @@ proptest! {
                     let place = about(&text.as_ref().map_or("/".into(), |text| format!("/{text}")), text.as_deref());
                     let tab = tab.map(|tab| TabId(tab.into()));
                     let key = who(number);
-                    let touch = Touch { key: key.clone(), was: None, profile: None, said: None, place, tab, state: State::Online, arrives: true };
+                    let touch = Touch { place, tab, ..Touch::of(key.clone()) };
                     kept.apply(time, Signal::Touch(touch));
                     about_until.insert(key.clone(), time);
                     if let Some(text) = text {

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use whos_online::presence::id::{GuestKey, PagePath, UserId};
-use whos_online::presence::member::{Kind, MemberKey, Place, Signal, State, Touch};
+use whos_online::presence::member::{Kind, MemberKey, Place, Signal, Touch};
 use whos_online::presence::recorder::{MAX_BATCH, Recorder};
 use whos_online::presence::reports::{Report, Reports};
 use whos_online::presence::time::{Seconds, Timestamp};
@@ -46,16 +46,7 @@ fn key(kind: Kind, number: usize) -> MemberKey {
 
 fn touch(key: MemberKey, page: usize) -> Signal {
     let place = PagePath::parse(format!("/{page}")).ok().map(|path| Place { path, title: None, topic: None });
-    Signal::Touch(Touch {
-        key,
-        was: None,
-        profile: None,
-        said: None,
-        place,
-        tab: None,
-        state: State::Online,
-        arrives: true,
-    })
+    Signal::Touch(Touch { place, ..Touch::of(key) })
 }
 
 /// How much of it there is: the more, the later it may be dropped.

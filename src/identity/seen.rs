@@ -59,7 +59,7 @@ impl SeenSecret {
 mod tests {
     use super::*;
     use crate::presence::id::{GuestKey, UserId};
-    use crate::presence::member::{MemberKey, Profile, State};
+    use crate::presence::member::{MemberKey, Profile};
     use proptest::prelude::*;
 
     const RESOLUTION: Seconds = Seconds(30);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     fn touch(key: MemberKey) -> Touch {
-        Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
+        Touch::of(key)
     }
 
     fn guest(number: u64) -> Touch {

@@ -166,6 +166,12 @@ pub struct Touch<P = Place> {
 }
 
 impl<P> Touch<P> {
+    /// Somebody who arrives, is looking, and tells nothing more.
+    pub fn of(key: MemberKey) -> Self {
+        let (was, profile, said, place, tab) = (None, None, None, None, None);
+        Self { key, was, profile, said, place, tab, state: State::Online, arrives: true }
+    }
+
     /// The device that it comes from, where that is known.
     pub fn device(&self) -> Option<DeviceId> {
         self.said?.device

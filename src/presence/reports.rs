@@ -58,23 +58,14 @@ impl From<Reports> for Vec<Report> {
 mod tests {
     use super::*;
     use crate::presence::id::{GuestKey, PagePath, UserId};
-    use crate::presence::member::{MemberKey, State, Touch};
+    use crate::presence::member::{MemberKey, Touch};
 
     #[test]
     fn each_place_is_told_once_and_nothing_is_lost() {
         let touch = |guest, path: Option<&str>| {
             let key = MemberKey::Guest(GuestKey(guest));
             let place = path.map(|path| Place { path: PagePath::parse(path).unwrap(), title: None, topic: None });
-            let touch = Touch {
-                key,
-                was: None,
-                profile: None,
-                said: None,
-                place,
-                tab: None,
-                state: State::Online,
-                arrives: true,
-            };
+            let touch = Touch { place, ..Touch::of(key) };
             Report { age: Millis(guest as u32), signal: Signal::Touch(touch) }
         };
         let out =

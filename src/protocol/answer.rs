@@ -296,16 +296,7 @@ mod tests {
     fn touched(key: MemberKey, profile: Option<Profile>, path: &str) -> Vec<Report> {
         let title = Title::parse("Surf guitars").ok();
         let place = Some(Place { path: PagePath::parse(path).unwrap(), title, topic: None });
-        let touch = Touch {
-            key,
-            was: None,
-            profile,
-            said: None,
-            place,
-            tab: Some(TabId(1)),
-            state: State::Online,
-            arrives: true,
-        };
+        let touch = Touch { profile, place, tab: Some(TabId(1)), ..Touch::of(key) };
         vec![Report { age: Millis(0), signal: Signal::Touch(touch) }]
     }
 

@@ -146,7 +146,7 @@ fn write(message: &Message<'_>) -> String {
 mod tests {
     use super::*;
     use crate::presence::id::{Name, UserId};
-    use crate::presence::member::{MemberKey, Place, Profile, Signal, State, Touch};
+    use crate::presence::member::{MemberKey, Place, Profile, Signal, Touch};
     use crate::presence::reports::Report;
     use crate::presence::site::Site;
     use crate::presence::time::{Millis, Seconds, Timestamp};
@@ -162,16 +162,7 @@ mod tests {
         let profile = Profile { name: Name::parse(id.to_uppercase()).ok(), ..Profile::default() };
         let place = Some(Place { path: PagePath::parse(path).unwrap(), title: None, topic: None });
         let key = MemberKey::User(UserId::parse(id).unwrap());
-        let touch = Touch {
-            key,
-            was: None,
-            profile: Some(profile),
-            said: None,
-            place,
-            tab: None,
-            state: State::Online,
-            arrives: true,
-        };
+        let touch = Touch { profile: Some(profile), place, ..Touch::of(key) };
         Report { age: Millis(0), signal: Signal::Touch(touch) }
     }
 

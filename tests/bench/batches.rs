@@ -4,7 +4,7 @@ use crate::harness::Setup;
 use crate::load::Connection;
 use std::collections::BTreeMap;
 use whos_online::presence::id::{GuestKey, Name, PagePath, UserId};
-use whos_online::presence::member::{MemberKey, Place, Profile, Signal, State, Touch};
+use whos_online::presence::member::{MemberKey, Place, Profile, Signal, Touch};
 use whos_online::presence::reports::{Report, Reports};
 use whos_online::presence::shards::Shards;
 use whos_online::presence::time::Millis;
@@ -86,5 +86,5 @@ pub fn fill_over(shards: Shards, port: u16, members: usize, member: impl Fn(usiz
 
 fn touch(key: MemberKey, profile: Option<Profile>, page: String) -> Touch {
     let place = Some(Place { path: PagePath::parse(page).unwrap(), title: None, topic: None });
-    Touch { key, was: None, profile, said: None, place, tab: None, state: State::Online, arrives: true }
+    Touch { profile, place, ..Touch::of(key) }
 }

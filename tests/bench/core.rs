@@ -90,7 +90,7 @@ fn batch(number: u64, members: u64) -> Reports {
         let place = path.map(|path| Place { path, title: None, topic: None });
         let key = MemberKey::Guest(GuestKey(guest));
         let (tab, state) = (Some(TabId(guest as u32)), State::Online);
-        let touch = Touch { key, was: None, profile: None, said: None, place, tab, state, arrives: true };
+        let touch = Touch { place, tab, state, ..Touch::of(key) };
         Report { age: Millis(0), signal: Signal::Touch(touch) }
     };
     Reports::from(guests(number, members).map(report).collect::<Vec<_>>())

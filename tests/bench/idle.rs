@@ -9,7 +9,7 @@ use crate::load::Connection;
 use crate::start::timed;
 use std::time::{Duration, Instant};
 use whos_online::presence::id::{TabId, UserId};
-use whos_online::presence::member::{MemberKey, Place, Signal, State, Touch};
+use whos_online::presence::member::{MemberKey, Signal, Touch};
 use whos_online::presence::pulse;
 use whos_online::presence::reports::Report;
 use whos_online::presence::site::{Lease, Site};
@@ -86,16 +86,7 @@ fn wakes(watchers: u32) -> usize {
     let at = |millis: i64| Timestamp::from_millis(1_795_203_180_000 + millis);
     let key = |number: u32| MemberKey::User(UserId::parse(format!("user-{number}")).unwrap());
     let mut site = Site::new(Seconds(330), at(0));
-    let touch = |number| Touch::<Place> {
-        key: key(number),
-        was: None,
-        profile: None,
-        said: None,
-        place: None,
-        tab: Some(TabId(1)),
-        state: State::Online,
-        arrives: true,
-    };
+    let touch = |number| Touch { tab: Some(TabId(1)), ..Touch::of(key(number)) };
     site.apply(
         at(0),
         (0..watchers.max(1))

@@ -95,7 +95,7 @@ fn hear(object: &mut Object, numbers: &[u8], now: Timestamp) {
     let one = |number: &u8| {
         let (key, state) = (who(*number), State::Online);
         let tab = Some(TabId(u32::from(*number)));
-        let touch = Touch { key, was: None, profile: None, said: None, place: None, tab, state, arrives: true };
+        let touch = Touch { tab, state, ..Touch::of(key) };
         Report { age: Millis(0), signal: Signal::Touch(touch) }
     };
     object.hear(now, numbers.iter().map(one).collect());

@@ -10,7 +10,7 @@ use proptest::test_runner::FileFailurePersistence;
 use spread::Spread;
 use steps::{Said, Step, step};
 use whos_online::presence::id::{GuestKey, UserId};
-use whos_online::presence::member::{Kind, MemberKey, Signal, State, Touch};
+use whos_online::presence::member::{Kind, MemberKey, Signal, Touch};
 use whos_online::presence::reports::{Report, Reports};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 use whos_online::protocol::query::Query;
@@ -44,16 +44,7 @@ fn id(number: u8) -> UserId {
 #[test]
 fn a_guest_who_signs_in_is_one_member_wherever_they_are_kept_then() {
     let mut spread = Spread::over(8, at(0));
-    let touch = |number| Touch {
-        key: who(number),
-        was: None,
-        profile: None,
-        said: None,
-        place: None,
-        tab: None,
-        state: State::Online,
-        arrives: true,
-    };
+    let touch = |number| Touch::of(who(number));
     let reports = |touches: Vec<Touch>| -> Reports {
         touches.into_iter().map(|touch| Report { age: Millis(0), signal: Signal::Touch(touch) }).collect()
     };

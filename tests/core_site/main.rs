@@ -9,7 +9,7 @@ mod tabs;
 
 use kept::Kept;
 use whos_online::presence::id::{GuestKey, Name, PagePath, TabId, Title, UserId};
-use whos_online::presence::member::{KeyRef, Kind, MemberKey, Place, Profile, Signal, State, Touch};
+use whos_online::presence::member::{KeyRef, Kind, MemberKey, Place, Profile, Signal, Touch};
 use whos_online::presence::reports::Report;
 use whos_online::presence::site::changes::RECALL;
 use whos_online::presence::site::{Filter, Site};
@@ -35,7 +35,7 @@ fn place(path: &str, title: Option<&str>) -> Place {
 }
 
 fn touch(key: MemberKey) -> Touch {
-    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
+    Touch::of(key)
 }
 
 fn now(signal: Signal) -> Report {

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use whos_online::presence::id::TabId;
-use whos_online::presence::member::{Departure, Kind, MemberKey, Profile, Signal, State, Touch};
+use whos_online::presence::member::{Departure, Kind, MemberKey, Profile, Signal, Touch};
 use whos_online::presence::record::encode;
 use whos_online::presence::recorder::Recorder;
 use whos_online::presence::register::{Filled, Sheet, Shelf, place};
@@ -354,8 +354,7 @@ impl Day<'_> {
     fn say(&mut self, at: Timestamp, visitor: u64, page: u32) {
         let Some((key, tab)) = self.connected.get(&visitor).cloned() else { return };
         let (place, tab) = (Some(visitors::place(page)), Some(tab));
-        let touch =
-            Touch { key, was: None, profile: None, said: None, place, tab, state: State::Online, arrives: true };
+        let touch = Touch { place, tab, ..Touch::of(key) };
         self.object.hear(at, Signal::Touch(touch), &mut self.agenda);
     }
 

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use whos_online::presence::id::{GuestKey, PagePath, UserId};
-use whos_online::presence::member::{MemberKey, Place, Signal, State, Touch};
+use whos_online::presence::member::{MemberKey, Place, Signal, Touch};
 use whos_online::presence::time::{Millis, Seconds, Timestamp};
 
 pub const DAY: f64 = 86_400.0;
@@ -58,18 +58,7 @@ pub fn place(page: u32) -> Place {
 /// What a page view means, as `identity::visit` has it.
 pub fn signals(view: &View, at: Timestamp, window: Seconds) -> Vec<Signal> {
     let place = Some(place(view.page));
-    let touch = |key, was, place| {
-        Signal::Touch(Touch {
-            key,
-            was,
-            profile: None,
-            said: None,
-            place,
-            tab: None,
-            state: State::Online,
-            arrives: true,
-        })
-    };
+    let touch = |key, was, place| Signal::Touch(Touch { was, place, ..Touch::of(key) });
     // A guest is another one each day, and by `was` still found as the one of the day before.
     let guest = |at: Timestamp| MemberKey::Guest(GuestKey(view.visitor << 20 | at.day() as u64));
     let before = at.minus(window);

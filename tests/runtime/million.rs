@@ -31,7 +31,7 @@ fn at_page(number: u64) -> Option<Place> {
 fn guest(number: u64) -> Touch {
     let key = MemberKey::Guest(GuestKey(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
     let (place, tab, state) = (at_page(number), Some(TabId(number as u32)), State::Online);
-    Touch { key, was: None, profile: None, said: None, place, tab, state, arrives: true }
+    Touch { place, tab, state, ..Touch::of(key) }
 }
 
 fn user(number: u64) -> Touch {

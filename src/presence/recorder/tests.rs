@@ -13,7 +13,7 @@ fn recorder() -> Recorder {
 
 fn touch(guest: u64) -> Touch {
     let key = MemberKey::Guest(GuestKey(guest));
-    Touch { key, was: None, profile: None, said: None, place: None, tab: None, state: State::Online, arrives: true }
+    Touch::of(key)
 }
 
 fn on(guest: u64, path: &str) -> Signal {
